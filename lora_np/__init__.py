@@ -1,0 +1,57 @@
+"""lora_np: the mathematics of LoRA and LoRAPrune, written once, readable, fast and proven.
+
+The floors, each of which imports only from those below it:
+
+0 words     errors, checks, equations          1 algebra  rank, conventions, lora, merging
+2 uses      optim, gradient_view, cost, counts, subspace, prune
+3 speed     backends                           4 networks  nn, training, datasets
+5 files     files                              6 for others  conformance, figures, bench, cli
+
+Importing this package loads NumPy and array-api-compat, and nothing optional.
+"""
+
+from lora_np import conventions, equations, errors, lora, merging
+from lora_np.conventions import from_row_form, promote, to_row_form
+from lora_np.errors import LoraNpError
+from lora_np.lora import (
+    LoraConfig,
+    LoraParams,
+    backward,
+    backward_via_weight,
+    bias_gradient,
+    forward,
+    forward_via_weight,
+    init,
+    project_gradient,
+    scaling,
+    symmetric_base,
+)
+from lora_np.merging import Merged, merge, unmerge
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LoraConfig",
+    "LoraNpError",
+    "LoraParams",
+    "Merged",
+    "backward",
+    "backward_via_weight",
+    "bias_gradient",
+    "conventions",
+    "equations",
+    "errors",
+    "forward",
+    "forward_via_weight",
+    "from_row_form",
+    "init",
+    "lora",
+    "merge",
+    "merging",
+    "project_gradient",
+    "promote",
+    "scaling",
+    "symmetric_base",
+    "to_row_form",
+    "unmerge",
+]

@@ -1,0 +1,220 @@
+"""Checks of arguments: the one place that decides whether an argument will do.  Floor 0.
+
+Each check returns nothing and raises one of our errors, naming the argument, what came and what was expected.
+They read shapes, types and Python numbers only, so they cost microseconds and run under autograd's boxes;
+`require_finite` alone reads the data, and is called where a NaN would be stored or decide something.
+"""
+
+import difflib
+import math
+import numbers
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from lora_np._typing import Array
+from lora_np.errors import ConfigError, DTypeError, NonFiniteError, RankError, RankWarning, ShapeError
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64", "longdouble", "float128")
+
+
+def dtype_name(x: Array) -> str:
+    """Name the element type of an array of any library, e.g. ``"float32"``."""
+    return str(x.dtype).rpartition(".")[2]
+
+
+# ---- arrays ------------------------------------------------------------------------------------------------
+
+
+def require_array(name: str, x: Any) -> None:
+    """Raise unless `x` is an array of real floating numbers."""
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        ragged = isinstance(x, (list, tuple)) and _is_ragged(x)
+        found = "a ragged list (rows of different lengths)" if ragged else f"{type(x).__name__}"
+        error = ShapeError if ragged else DTypeError
+        raise error(
+            f"{name} must be an array of floats, got {found}",
+            fix="make every row equally long" if ragged else f"pass np.asarray({name}, dtype=float)",
+        )
+    dtype = dtype_name(x)
+    if dtype not in _FLOATS:
+        raise DTypeError(
+            f"{name} has dtype {dtype}, expected a real floating type (float32 or float64)",
+            fix=f"cast to float first: {name}.astype(np.float64)"
+            if dtype.startswith(("int", "uint", "bool"))
+            else "only real floating numbers can be used here",
+        )
+
+
+def _is_ragged(rows: Any) -> bool:
+    """Tell whether nested sequences differ in length somewhere."""
+    lengths = {len(row) if isinstance(row, (list, tuple)) else -1 for row in rows}
+    return len(lengths) > 1 or any(_is_ragged(row) for row in rows if isinstance(row, (list, tuple)))
+
+
+def require_ndim(name: str, x: Array, ndim: int, letters: str) -> None:
+    """Raise unless array `x` of floats has exactly `ndim` axes, named by `letters`, e.g. ``"d, k"``."""
+    require_array(name, x)
+    if x.ndim != ndim:
+        raise ShapeError(f"{name} has {x.ndim} axes (shape {tuple(x.shape)}), expected {ndim}: ({letters})")
+
+
+def require_same_dtype(**arrays: Array) -> None:
+    """Raise if the arrays, given by name, do not share one element type."""
+    named = {name: dtype_name(x) for name, x in arrays.items()}
+    if len(set(named.values())) > 1:
+        listed = ", ".join(f"{name} is {dtype}" for name, dtype in named.items())
+        raise DTypeError(
+            f"the arrays mix element types: {listed}; expected one",
+            fix=f"promote them first: {', '.join(named)} = lora_np.promote({', '.join(named)})",
+        )
+
+
+def require_finite(name: str, x: Array) -> None:
+    """Raise if array `x` holds a NaN or an infinity; count them and give the first index."""
+    from array_api_compat import array_namespace  # a function's import: checks load no package at import
+
+    xp = array_namespace(x)
+    bad = ~xp.isfinite(x)
+    count = int(xp.sum(xp.astype(bad, xp.int64)))
+    if count:
+        where = tuple(int(axis[0]) for axis in xp.nonzero(bad)) if x.ndim else ()
+        value = float(x[where])
+        raise NonFiniteError(
+            f"{name} holds {count} non-finite value{'s' * (count > 1)}, the first ({value}) at index {list(where)}",
+            fix=f"find where {name} was made; a finite array of shape {tuple(x.shape)} is needed",
+        )
+
+
+# ---- hyper-parameters --------------------------------------------------------------------------------------
+
+
+def require_int(name: str, value: Any, *, minimum: int, fix: str = "") -> None:
+    """Raise unless `value` is a whole number (no bool, no float) of at least `minimum`."""
+    what = {0: "a non-negative int", 1: "a positive int"}.get(minimum, f"an int of at least {minimum}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ConfigError(f"{name} must be {what}, got {type(value).__name__} {value!r}", fix=fix)
+    if value < minimum:
+        raise ConfigError(f"{name} must be {what}, got {value}", fix=fix)
+
+
+def require_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    """Raise unless `value` is a finite real number in the stated range (`above` and `below` are excluded)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ConfigError(f"{name} must be a real number, got {type(value).__name__} {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ConfigError(f"{name} must be finite, got {number}")
+    if not (above < number < below and least <= number <= most):
+        lower = f"({above:g}" if above > least else f"[{least:g}"
+        upper = f"{below:g})" if below < most else f"{most:g}]"
+        raise ConfigError(f"{name} must lie in {lower}, {upper}, got {value}")
+
+
+def require_bool(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False; a string such as "false" would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigError(
+            f"{name}: bool required, got {type(value).__name__} {value!r}", fix="pass True or False"
+        )
+
+
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise unless `value` is one of the `known` names; suggest the nearest."""
+    known = list(known)
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}", fix=hint)
+
+
+def require_rank(rank: Any, d: int | None = None, k: int | None = None, *, stacklevel: int = 3) -> None:
+    """Raise unless `rank` is a positive int; warn where it exceeds min(d, k)."""
+    require_int("rank r", rank, minimum=1, fix="omit the adapter to disable LoRA")
+    if d is not None and k is not None and rank > min(d, k):
+        warnings.warn(
+            f"rank r = {rank} exceeds min(d, k) = min({d}, {k}) = {min(d, k)}: no extra rank is gained",
+            RankWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def require_rng(rng: Any) -> None:
+    """Raise unless `rng` is a `numpy.random.Generator`: randomness enters by name, never by a global seed."""
+    import numpy as np  # a function's import: this file names no array library
+
+    if not isinstance(rng, np.random.Generator):
+        raise ConfigError(
+            f"rng must be a numpy.random.Generator, got {type(rng).__name__}",
+            fix="pass np.random.default_rng(seed)",
+        )
+
+
+# ---- the LoRA layer ----------------------------------------------------------------------------------------
+
+
+def require_factors(p: Any, d: int | None = None, k: int | None = None) -> None:
+    """Raise unless ``p = (B, A)`` are (d, r) and (r, k) of one rank; name a swap or a transpose."""
+    B, A = p
+    require_ndim("B", B, 2, "d, r")
+    require_ndim("A", A, 2, "r, k")
+    require_same_dtype(B=B, A=A)
+    shapes = f"B {tuple(B.shape)} and A {tuple(A.shape)}"
+    d, k = (B.shape[0] if d is None else d), (A.shape[1] if k is None else k)
+    if B.shape[0] == d and A.shape[1] == k:
+        if B.shape[1] != A.shape[0]:
+            raise RankError(
+                f"B has rank {B.shape[1]} (its columns) and A has rank {A.shape[0]} (its rows): {shapes}"
+            )
+        return
+    if A.shape[0] == d and B.shape[1] == k and A.shape[1] == B.shape[0]:
+        fix = "A is (r, k), B is (d, r); these look swapped: LoraParams(B=..., A=...)"
+    elif A.shape[0] == k and A.shape[1] != k:
+        fix = f"A is (r, k); this one looks transposed: A.T has shape {tuple(A.shape[::-1])}"
+    elif B.shape[1] == d and B.shape[0] != d:
+        fix = f"B is (d, r); this one looks transposed: B.T has shape {tuple(B.shape[::-1])}"
+    else:
+        fix = "A is (r, k), B is (d, r)"
+    raise ShapeError(f"{shapes} do not fit a weight of shape (d, k) = ({d}, {k})", fix=fix)
+
+
+def require_rows(name: str, x: Any, width: int, letter: str) -> None:
+    """Raise unless `x` is an array of floats whose last axis is `width`: (..., width)."""
+    require_array(name, x)
+    if x.ndim == 0 or x.shape[-1] != width:
+        raise ShapeError(
+            f"{name} has shape {tuple(x.shape)}, expected (..., {width}): its last axis is {letter}"
+        )
+
+
+def require_layer(X: Any, W0: Any, p: Any, scale: Any, bias: Any = None) -> None:
+    """Raise unless X (..., k), W0 (d, k), p = (B, A) and bias (d,) make one layer of one element type."""
+    require_ndim("W0", W0, 2, "d, k")
+    d, k = W0.shape
+    require_rows("X", X, k, f"k, the width of W0 {tuple(W0.shape)}")
+    require_factors(p, d, k)
+    require_same_dtype(X=X, W0=W0, B=p[0], A=p[1])
+    require_number("scale", scale)
+    if bias is not None:
+        require_array("bias", bias)
+        if tuple(bias.shape) != (d,):
+            raise ShapeError(f"bias has shape {tuple(bias.shape)}, expected (d,) = ({d},)")
+        require_same_dtype(W0=W0, bias=bias)
+
+
+def require_same_rows(**arrays: Array) -> None:
+    """Raise unless the arrays, given by name, share their leading (batch) axes."""
+    leading = {name: tuple(x.shape[:-1]) for name, x in arrays.items()}
+    if len(set(leading.values())) > 1:
+        listed = ", ".join(f"{name} {tuple(x.shape)}" for name, x in arrays.items())
+        raise ShapeError(
+            f"batch axes differ: {listed}", fix="every array needs the same rows in the same order"
+        )

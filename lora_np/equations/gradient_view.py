@@ -1,0 +1,5 @@
+"""Equations: gradient_view.  Floor 0."""
+
+from lora_np.equations._entry import table
+
+EQUATIONS = table()

@@ -1,0 +1,100 @@
+"""The error classes: one root, one class per kind of mistake, a stable code each.  Floor 0.
+
+A message says which argument, what came, what was expected, and how to mend it.  All errors derive from
+`LoraNpError`, a `ValueError`, so `except ValueError` keeps working.  The checks that raise them are in `checks`.
+"""
+
+
+class LoraNpError(ValueError):
+    """Signal a mistake in a call; the root of every error of this package.
+
+    >>> try:
+    ...     raise ShapeError("X has shape (2, 7), expected (..., 6)", fix="pass rows of 6 inputs")
+    ... except ValueError as error:
+    ...     print(error, error.code)
+    X has shape (2, 7), expected (..., 6); pass rows of 6 inputs [LNP-E002] LNP-E002
+    """
+
+    code = "LNP-E000"
+
+    def __init__(self, problem: str, *, fix: str = "") -> None:
+        self.problem, self.fix = problem, fix
+        super().__init__("; ".join(part for part in (problem, fix) if part) + f" [{self.code}]")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.problem, self.fix)
+
+
+def _rebuild(cls: type[LoraNpError], problem: str, fix: str) -> LoraNpError:
+    """Make the error again in another process (its constructor takes a keyword)."""
+    return cls(problem, fix=fix)
+
+
+class ConfigError(LoraNpError):
+    """Signal a hyper-parameter or option that cannot be: a rank of 0, an unknown method."""
+
+    code = "LNP-E001"
+
+
+class ShapeError(LoraNpError):
+    """Signal arrays whose shapes do not fit together."""
+
+    code = "LNP-E002"
+
+
+class DTypeError(LoraNpError):
+    """Signal an array of the wrong element type, or two of different ones."""
+
+    code = "LNP-E003"
+
+
+class RankError(LoraNpError):
+    """Signal two factors of different rank, or a rank out of range."""
+
+    code = "LNP-E004"
+
+
+class NonFiniteError(LoraNpError):
+    """Signal NaN or infinity where a finite number is needed."""
+
+    code = "LNP-E005"
+
+
+class OverflowInMergeError(LoraNpError):
+    """Signal a merge whose sum does not fit the weight's element type; the base is untouched."""
+
+    code = "LNP-E006"
+
+
+class StateError(LoraNpError):
+    """Signal a call that the present state forbids: merging twice, importance without gradients."""
+
+    code = "LNP-E007"
+
+
+class GroupError(LoraNpError):
+    """Signal pruning groups that are out of range, empty, repeated or overlapping."""
+
+    code = "LNP-E008"
+
+
+class BufferError_(LoraNpError):  # noqa: N801, N818 (the builtin has the plain name)
+    """Signal an output buffer that cannot be written or that is also an input."""
+
+    code = "LNP-E009"
+
+
+class BackendError(LoraNpError, ImportError):
+    """Signal a backend or extra whose package is not installed."""
+
+    code = "LNP-E010"
+
+
+class DatasetError(LoraNpError):
+    """Signal shipped data that are missing or do not match their checksum."""
+
+    code = "LNP-E011"
+
+
+class RankWarning(UserWarning):
+    """Warn of a rank above min(d, k): allowed, but it adds no expressive power."""
