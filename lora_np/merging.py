@@ -40,8 +40,8 @@ def merge(W0: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arra
 def unmerge(W: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Array, "d k"]:
     """Subtract the increment from a merged weight, up to rounding.  [lora-unmerge]
 
-    W0 ≈ W − s B A, within γ(2r+6) (|W0| + 2 |s| |B| |A|) of the weight that was merged.  Keep a `Merged` where every bit
-    matters.  Raises what `merge` raises.
+    W0 ≈ W − s B A, within γ(2r+6) (|W0| + 2 |s| |B| |A|) of the weight that was merged.  Keep a `Merged` where
+    every bit matters.  Raises what `merge` raises.
 
     >>> import numpy as np
     >>> p = LoraParams(B=np.ones((2, 1)), A=np.ones((1, 2)))

@@ -1,4 +1,4 @@
-r"""Equations of the LoRA layer: increment, forward and backward in both forms, scale, initialization, merge.  Floor 0."""
+"""Equations of the LoRA layer: both forms, scale, initialization, merge.  Floor 0."""
 
 from lora_np.equations._entry import table
 
@@ -52,16 +52,16 @@ EQUATIONS = table(
     (
         "grad-1",
         r"g_W = g_Y^\top X,\quad g_A = s\,B^\top g_W,\quad g_B = s\,g_W A^\top",
-        r"\frac{\partial\mathcal{L}}{\partial A} = s\,\Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big) B^\top,\quad"
-        r"\frac{\partial\mathcal{L}}{\partial B} = s\,A^\top \Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big)",
+        r"\frac{\partial\mathcal{L}}{\partial A} = s\,\Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big) B^\top,"
+        r"\quad\frac{\partial\mathcal{L}}{\partial B} = s\,A^\top \Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big)",
         "Backward of the naive form: form the full gradient of the weight, then project it onto each factor.",
         f"{_KEXUE}, eq. grad-1",
     ),
     (
         "grad-2",
         r"g_Z = s\,g_Y B,\quad g_A = g_Z^\top X,\quad g_B = s\,g_Y^\top Z",
-        r"\frac{\partial\mathcal{L}}{\partial A} = X^\top \Big(s\,\frac{\partial\mathcal{L}}{\partial Y} B^\top\Big),\quad"
-        r"\frac{\partial\mathcal{L}}{\partial B} = s\,Z^\top \frac{\partial\mathcal{L}}{\partial Y}",
+        r"\frac{\partial\mathcal{L}}{\partial A} = X^\top \Big(s\,\frac{\partial\mathcal{L}}{\partial Y} B^\top\Big),"
+        r"\quad\frac{\partial\mathcal{L}}{\partial B} = s\,Z^\top \frac{\partial\mathcal{L}}{\partial Y}",
         "Backward of the cheap form: go back through the bottleneck; no (d, k) array is made.",
         f"{_KEXUE}, eq. grad-2",
     ),

@@ -28,12 +28,8 @@ def merged(W0, B, A, s):
 def forward(X, W0, B, A, s, bias=None):
     """One output at a time: y_i = Σ_j W_ij x_j + b_i, with the weight written out."""
     W = merged(W0, B, A, s)
-    rows = []
-    for x in X:
-        rows.append(
-            [sum(W[i][j] * x[j] for j in range(len(x))) + (bias[i] if bias else 0) for i in range(len(W))]
-        )
-    return rows
+    b = bias or [0] * len(W)
+    return [[sum(w * v for w, v in zip(W[i], x, strict=True)) + b[i] for i in range(len(W))] for x in X]
 
 
 def full_gradient(gY, X):
