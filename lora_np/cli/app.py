@@ -1,0 +1,15 @@
+"""The table of commands.  Floor 6.  Each command's code is imported when it runs, not when `lora-np` starts."""
+
+import typer
+
+from lora_np.cli import bench, params, verify
+
+app = typer.Typer(
+    help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("params")(params.params)
+app.command("verify")(verify.verify)
+app.command("bench")(bench.bench)

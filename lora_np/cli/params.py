@@ -1,0 +1,5 @@
+"""`lora-np params`.  Floor 6."""
+
+
+def params() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`lora-np verify`.  Floor 6."""
+
+
+def verify() -> None:
+    """Not written yet."""
