@@ -2,7 +2,8 @@
 
 Each check returns nothing and raises one of our errors, naming the argument, what came and what was expected.
 They read shapes, types and Python numbers only, so they cost microseconds and run under autograd's boxes;
-`require_finite` alone reads the data, and is called where a NaN would be stored or decide something.
+`require_finite` alone reads the data, and is called where a NaN would be stored or decide something.  They stand in
+one file, a few lines over the usual size, so that there is one place to look.
 """
 
 import difflib
@@ -110,13 +111,21 @@ def require_number(
     """Raise unless `value` is a finite real number in the stated range (`above` and `below` are excluded)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} must be a real number, got {type(value).__name__} {value!r}")
-    number = float(value)
+    number = _as_float(value)
     if not math.isfinite(number):
         raise ConfigError(f"{name} must be finite, got {number}")
     if not (above < number < below and least <= number <= most):
         lower = f"({above:g}" if above > least else f"[{least:g}"
         upper = f"{below:g})" if below < most else f"{most:g}]"
         raise ConfigError(f"{name} must lie in {lower}, {upper}, got {value}")
+
+
+def _as_float(value: Any) -> float:
+    """Convert a real number; one beyond the largest float counts as infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def require_bool(name: str, value: Any) -> None:
@@ -158,11 +167,28 @@ def require_rng(rng: Any) -> None:
         )
 
 
+def require_float_dtype(dtype: Any) -> None:
+    """Raise unless `dtype` names a real floating type of NumPy."""
+    import numpy as np  # a function's import: this file names no array library
+
+    try:
+        found = np.dtype(dtype).name
+    except TypeError:
+        found = repr(dtype)
+    if found not in _FLOATS:
+        raise DTypeError(
+            f"dtype must be a real floating type, got {found}", fix="pass np.float32 or np.float64"
+        )
+
+
 # ---- the LoRA layer ----------------------------------------------------------------------------------------
 
 
 def require_factors(p: Any, d: int | None = None, k: int | None = None) -> None:
     """Raise unless ``p = (B, A)`` are (d, r) and (r, k) of one rank; name a swap or a transpose."""
+    if not isinstance(p, (tuple, list)) or len(p) != 2:
+        found = f"{type(p).__name__} of {len(p)}" if isinstance(p, (tuple, list)) else type(p).__name__
+        raise ConfigError(f"p must be the pair (B, A), got {found}", fix="pass LoraParams(B=..., A=...)")
     B, A = p
     require_ndim("B", B, 2, "d, r")
     require_ndim("A", A, 2, "r, k")
@@ -193,6 +219,14 @@ def require_rows(name: str, x: Any, width: int, letter: str) -> None:
         raise ShapeError(
             f"{name} has shape {tuple(x.shape)}, expected (..., {width}): its last axis is {letter}"
         )
+
+
+def require_weight(name: str, W: Any, p: Any, scale: Any) -> None:
+    """Raise unless a weight W (d, k), its factors p = (B, A) and the scale fit together, of one element type."""
+    require_ndim(name, W, 2, "d, k")
+    require_factors(p, *W.shape)
+    require_same_dtype(**{name: W, "B": p[0], "A": p[1]})
+    require_number("scale", scale)
 
 
 def require_layer(X: Any, W0: Any, p: Any, scale: Any, bias: Any = None) -> None:

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.errors import DTypeError, RankError, ShapeError
 
 
 def to_row_form(
@@ -25,6 +26,7 @@ def to_row_form(
     """
     checks.require_ndim("W0", W0, 2, "d, k")
     checks.require_factors((B, A), *W0.shape)
+    checks.require_same_dtype(W0=W0, B=B, A=A)
     return W0.T, A.T, B.T
 
 
@@ -43,7 +45,15 @@ def from_row_form(
     checks.require_ndim("W", W, 2, "n, m")
     checks.require_ndim("A", A, 2, "n, r")
     checks.require_ndim("B", B, 2, "r, m")
-    checks.require_factors((B.T, A.T), W.shape[1], W.shape[0])
+    checks.require_same_dtype(W=W, A=A, B=B)
+    n, m = W.shape
+    if (A.shape[0], B.shape[1]) != (n, m):
+        raise ShapeError(
+            f"A {tuple(A.shape)} and B {tuple(B.shape)} do not fit a weight of shape (n, m) = ({n}, {m})",
+            fix="in row form A is (n, r) and B is (r, m); to_row_form makes them from the paper's",
+        )
+    if A.shape[1] != B.shape[0]:
+        raise RankError(f"A has rank {A.shape[1]} (its columns) and B has rank {B.shape[0]} (its rows)")
     return W.T, B.T, A.T
 
 
@@ -51,7 +61,7 @@ def promote(*arrays: Array) -> tuple[Array, ...]:
     """Cast arrays of floats to their common element type, the smallest that holds them all.
 
     Functions of this package refuse mixed types, so that no precision is lost or gained unseen; this is the
-    explicit way to mix them.
+    explicit way to mix them.  Raises `DTypeError` for an array that is not of floats or of another library.
 
     >>> import numpy as np
     >>> [a.dtype.name for a in promote(np.zeros(2, np.float32), np.zeros(2))]
@@ -59,6 +69,14 @@ def promote(*arrays: Array) -> tuple[Array, ...]:
     """
     for i, x in enumerate(arrays):
         checks.require_array(f"array {i}", x)
-    xp = array_namespace(*arrays)
+    if not arrays:
+        return ()
+    try:
+        xp = array_namespace(*arrays)
+    except TypeError:
+        libraries = ", ".join(sorted({type(x).__module__.partition(".")[0] for x in arrays}))
+        raise DTypeError(
+            f"the arrays come from several libraries: {libraries}", fix="move them into one first"
+        ) from None
     dtype = xp.result_type(*arrays)
     return tuple(xp.astype(x, dtype, copy=False) for x in arrays)

@@ -4,6 +4,7 @@ Two forms compute the same numbers.  `forward` and `backward` [lora-2] go throug
 (d, k) array; `forward_via_weight` and `backward_via_weight` [lora-1] build the weight and its full gradient, and
 exist to be compared with.  Nothing here has dropout, holds state, writes into an argument, or looks for NaN: one
 that enters comes out.  X may have any number of leading axes; a gradient of `LoraParams` is a `LoraParams`.
+Both forms stand in this one file, longer than most, so that they can be read side by side.
 """
 
 import math
@@ -15,6 +16,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.errors import ShapeError
 
 INIT_SCHEMES = ("kaiming", "gaussian", "zero-A", "both-zero", "symmetric")
 
@@ -81,7 +83,7 @@ def init(
     ``"both-zero"``  A = B = 0: both gradients vanish, so it never leaves zero; here to be seen failing
     ``"symmetric"``  A ~ U(±1/√k), B ~ U(±1/√d): needs the shifted weight of `symmetric_base`
 
-    Raises `ConfigError`; warns `RankWarning` where r > min(d, k).
+    Raises `ConfigError`, `DTypeError`; warns `RankWarning` where r > min(d, k).
 
     >>> p = init(np.random.default_rng(0), 6, 4, 2)
     >>> p.B.shape, p.A.shape, bool((p.B == 0).all())
@@ -92,6 +94,7 @@ def init(
     checks.require_int("k", k, minimum=0)
     checks.require_rank(rank, d, k)
     checks.require_one_of("scheme", scheme, INIT_SCHEMES)
+    checks.require_float_dtype(dtype)
     B, A = np.zeros((d, rank)), np.zeros((rank, k))
     if scheme == "gaussian":
         A = rng.normal(0.0, 1 / rank, size=(rank, k))
@@ -112,7 +115,7 @@ def symmetric_base(W0: Float[Array, "d k"], p0: LoraParams, *, scale: float) -> 
     array([[1., 0.],
            [0., 1.]])
     """
-    _require_weight(W0, p0, scale)
+    checks.require_weight("W0", W0, p0, scale)
     return W0 - float(scale) * (p0.B @ p0.A)  # (d, k)
 
 
@@ -240,7 +243,7 @@ def project_gradient(gW: Float[Array, "d k"], p: LoraParams, *, scale: float) ->
     >>> project_gradient(np.array([[1.0, 2.0], [1.0, 2.0]]), p, scale=0.5).A
     array([[0.5, 1. ]])
     """
-    _require_weight(gW, p, scale, name="gW")
+    checks.require_weight("gW", gW, p, scale)
     B, A = p
     s = float(scale)
     return LoraParams(B=s * (gW @ A.T), A=s * (B.T @ gW))
@@ -255,20 +258,13 @@ def bias_gradient(gY: Float[Array, "N d"]) -> Float[Array, " d"]:
     array([4., 6.])
     """
     checks.require_array("gY", gY)
-    checks.require_rows("gY", gY, gY.shape[-1] if gY.ndim else 0, "d")
+    if gY.ndim == 0:
+        raise ShapeError("gY has no axes, expected (..., d)", fix="pass rows of d outputs")
     xp = array_namespace(gY)
     return xp.sum(_rows(gY), axis=0)
 
 
 # ---- what a user can get wrong -----------------------------------------------------------------------------
-
-
-def _require_weight(W0: Array, p: LoraParams, scale: float, *, name: str = "W0") -> None:
-    """Raise unless a weight, its factors and the scale fit together."""
-    checks.require_ndim(name, W0, 2, "d, k")
-    checks.require_factors(p, *W0.shape)
-    checks.require_same_dtype(**{name: W0, "B": p[0], "A": p[1]})
-    checks.require_number("scale", scale)
 
 
 def _require_upstream(gY: Array, X: Array, W0: Array) -> None:

@@ -7,6 +7,7 @@ and it refuses to merge twice.  All are pure: a failing call changes nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
-from lora_np.errors import NonFiniteError, OverflowInMergeError, StateError
+from lora_np.errors import ConfigError, OverflowInMergeError, StateError
 from lora_np.lora import LoraParams
 
 
@@ -30,10 +31,10 @@ def merge(W0: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arra
     array([[1.5, 0.5],
            [0.5, 1.5]])
     """
-    _require_mergeable(W0, p, scale)
-    with np.errstate(over="ignore"):  # an overflow is raised below, by name
+    _require_mergeable("W0", W0, p, scale)
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is raised below, by name
         W = W0 + float(scale) * (p[0] @ p[1])  # (d, k)
-    _require_no_overflow(W)
+    _require_no_overflow(W, "merging")
     return W
 
 
@@ -49,10 +50,10 @@ def unmerge(W: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arr
     array([[1., 0.],
            [0., 1.]])
     """
-    _require_mergeable(W, p, scale)
-    with np.errstate(over="ignore"):
+    _require_mergeable("W", W, p, scale)
+    with np.errstate(over="ignore", invalid="ignore"):
         W0 = W - float(scale) * (p[0] @ p[1])  # (d, k)
-    _require_no_overflow(W0)
+    _require_no_overflow(W0, "unmerging")
     return W0
 
 
@@ -76,8 +77,12 @@ class Merged:
     before: Float[Array, "d k"] | None = None
 
     def merge(self, p: LoraParams, *, scale: float, adapter: str = "adapter") -> Merged:
-        """Merge one adapter, under a name.  Raises `StateError` if one is merged already."""
-        if self.adapter is not None:
+        """Merge one adapter, under a name.  Raises `StateError` if one is merged already, and what `merge` raises."""
+        if not isinstance(adapter, str) or not adapter:
+            raise ConfigError(
+                f"adapter must be a name, got {adapter!r}", fix="name what is merged, e.g. 'digits'"
+            )
+        if self.before is not None:
             raise StateError(
                 f"adapter {self.adapter!r} is already merged into this weight", fix="unmerge it first"
             )
@@ -92,30 +97,32 @@ class Merged:
         return Merged(self.before)
 
 
-def _require_mergeable(W0: object, p: LoraParams, scale: float) -> None:
+def _require_mergeable(name: str, W: object, p: LoraParams, scale: float) -> None:
     """Raise unless weight and factors fit together and are finite; say which of them is not."""
-    if isinstance(W0, Merged):
-        state = f"a Merged weight, with {W0.adapter!r} already merged" if W0.adapter else "a Merged weight"
+    if isinstance(W, Merged):
+        state = f"with {W.adapter!r} already merged" if W.before is not None else "with nothing merged"
         raise StateError(
-            f"W0 is {state}; expected a plain array", fix="call its own merge or unmerge, or pass its W"
+            f"{name} is a Merged weight {state}; expected a plain array",
+            fix="call its own merge or unmerge, or pass its W",
         )
-    checks.require_ndim("W0", W0, 2, "d, k")
-    checks.require_factors(p, *W0.shape)  # type: ignore[attr-defined]
-    checks.require_same_dtype(W0=W0, B=p[0], A=p[1])
-    checks.require_number("scale", scale)
-    checks.require_finite("the base weight W0", W0)
+    checks.require_weight(name, W, p, scale)
+    checks.require_finite(f"the {'base' if name == 'W0' else 'merged'} weight {name}", W)
     checks.require_finite("the adapter's B", p[0])
     checks.require_finite("the adapter's A", p[1])
 
 
-def _require_no_overflow(W: Float[Array, "d k"]) -> None:
+def _require_no_overflow(W: Float[Array, "d k"], what: str) -> None:
     """Raise if finite parts gave a sum beyond the element type."""
     xp = array_namespace(W)
-    try:
-        checks.require_finite("the sum", W)
-    except NonFiniteError as error:
-        raise OverflowInMergeError(
-            f"merging overflows {checks.dtype_name(W)} to inf (not NaN in the inputs): its largest value is "
-            f"{float(xp.finfo(W.dtype).max):g}; {error.problem}",
-            fix="merge in a wider type; the base is untouched",
-        ) from None
+    fits = xp.isfinite(W)
+    if bool(xp.all(fits)):
+        return
+    lost = int(xp.sum(xp.astype(~fits, xp.int64)))
+    kept = float(xp.max(xp.where(fits, xp.abs(W), xp.zeros_like(W))))
+    where = [int(axis[0]) for axis in xp.nonzero(~fits)]
+    raise OverflowInMergeError(
+        f"{what} overflows {checks.dtype_name(W)} to inf (not NaN): {lost} of {math.prod(W.shape)} entries exceed "
+        f"its largest value {float(xp.finfo(W.dtype).max):g}, the first at index {where}; max abs of the others "
+        f"is {kept:g}",
+        fix="merge in a wider type; the base is untouched",
+    )

@@ -53,7 +53,8 @@ EQUATIONS = table(
         "grad-1",
         r"g_W = g_Y^\top X,\quad g_A = s\,B^\top g_W,\quad g_B = s\,g_W A^\top",
         r"\frac{\partial\mathcal{L}}{\partial A} = s\,\Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big) B^\top,"
-        r"\quad\frac{\partial\mathcal{L}}{\partial B} = s\,A^\top \Big(X^\top\frac{\partial\mathcal{L}}{\partial Y}\Big)",
+        r"\quad\frac{\partial\mathcal{L}}{\partial B}"
+        r" = s\,A^\top \Big(X^\top\frac{\partial\mathcal{L}}{\partial Y}\Big)",
         "Backward of the naive form: form the full gradient of the weight, then project it onto each factor.",
         f"{_KEXUE}, eq. grad-1",
     ),
