@@ -12,34 +12,29 @@ def fractions_of(array):
     return [fractions_of(row) for row in array]
 
 
-def exact_error_in_u(got, exact, S):
+def exact_error_in_u(got, exact, S, *, roundings=0):
     """The worst |got − exact| / (u S) over all elements, with `exact` nested lists of Fractions.
 
-    Where S is zero the two must be equal.  A shape that differs counts as infinite.
+    Where S is zero the two must be equal.  A shape that differs counts as infinite.  Each of `roundings` operations
+    may also underflow, which costs the smallest subnormal number each.
     """
-    got = np.asarray(got)
-    if not np.isfinite(got).all():
+    got, S = np.asarray(got), np.asarray(S)
+    want = np.array(exact, dtype=object)
+    if not np.isfinite(got).all() or got.size != want.size or (got.size and got.shape != want.shape):
         return float("inf")
-    u = Fraction(float(np.finfo(got.dtype).eps)) / 2
-    want = np.empty(got.shape, dtype=object)
-    flat = list(_flatten(exact))
-    if len(flat) != got.size:
-        return float("inf")
-    want.reshape(-1)[:] = flat
+    info = np.finfo(got.dtype)
+    u, lost = Fraction(float(info.eps)) / 2, Fraction(roundings) * Fraction(float(info.smallest_subnormal))
     worst = Fraction(0)
     for index in np.ndindex(got.shape):
-        gap = abs(Fraction(float(got[index])) - want[index])
-        if gap:
-            bound = u * Fraction(float(np.asarray(S)[index]))
+        gap = abs(Fraction(float(got[index])) - want[index]) - lost
+        if gap > 0:
+            bound = u * Fraction(float(S[index]))
             if bound == 0:
                 return float("inf")
             worst = max(worst, gap / bound)
     return float(worst)
 
 
-def _flatten(nested):
-    for item in nested:
-        if isinstance(item, list):
-            yield from _flatten(item)
-        else:
-            yield item
+def floats_of(exact):
+    """Nested lists of Fractions as a float64 array, each entry rounded once."""
+    return np.array(exact, dtype=object).astype(float)

@@ -34,11 +34,12 @@ def gamma_in_u(K: int, dtype: object) -> float:
     return K / (1 - K * unit_roundoff(dtype))
 
 
-def error_in_u(got: Array, want: Array, S: Array, *, dtype: object = None) -> float:
+def error_in_u(got: Array, want: Array, S: Array, *, dtype: object = None, roundings: float = 0) -> float:
     """Return the worst |got − want| / (u S) over all elements.
 
     `want` is the true value, in at least the precision of `got`; where S is 0 the two must be equal.  A shape that
-    differs, or a NaN on one side only, counts as infinite.
+    differs, or a NaN on one side only, counts as infinite.  Each of `roundings` operations may also underflow, which
+    is allowed the smallest subnormal number of the element type.
 
     >>> error_in_u(np.array([1.0 + 2.0**-52]), np.array([1.0]), np.array([1.0]))
     2.0
@@ -49,9 +50,11 @@ def error_in_u(got: Array, want: Array, S: Array, *, dtype: object = None) -> fl
     if got.size == 0:
         return 0.0
     wide = np.longdouble
-    u = unit_roundoff(got.dtype if dtype is None else dtype)
-    gap = np.abs(got.astype(wide) - want.astype(wide))
-    gap = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0, gap)
+    dtype = got.dtype if dtype is None else dtype
+    u, lost = unit_roundoff(dtype), roundings * wide(np.finfo(dtype).smallest_subnormal)
+    with np.errstate(invalid="ignore"):  # inf − inf, where both are equal
+        gap = np.abs(got.astype(wide) - want.astype(wide))
+    gap = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0, np.maximum(gap - lost, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(gap == 0, 0, gap / (u * S.astype(wide)))
     return float("inf") if np.isnan(ratio).any() else float(ratio.max())
