@@ -181,6 +181,25 @@ def require_float_dtype(dtype: Any) -> None:
         )
 
 
+def require_labels(y: Any, classes: int | None = None) -> None:
+    """Raise unless `y` is a vector of whole numbers, below `classes` where that is given."""
+    dtype = "" if not hasattr(y, "dtype") else dtype_name(y)
+    if not dtype.startswith(("int", "uint")):
+        raise DTypeError(
+            f"y must be an array of class numbers (ints), got {dtype or type(y).__name__}",
+            fix="pass one whole number a row, not one-hot rows",
+        )
+    if y.ndim != 1:
+        raise ShapeError(f"y has {y.ndim} axes (shape {tuple(y.shape)}), expected 1: (N)")
+    if classes is not None and y.shape[0]:
+        from array_api_compat import array_namespace
+
+        xp = array_namespace(y)
+        low, high = int(xp.min(y)), int(xp.max(y))
+        if low < 0 or high >= classes:
+            raise ConfigError(f"y holds class numbers from {low} to {high}, expected 0 to {classes - 1}")
+
+
 # ---- the LoRA layer ----------------------------------------------------------------------------------------
 
 
