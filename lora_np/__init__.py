@@ -10,7 +10,7 @@ The floors, each of which imports only from those below it:
 Importing this package loads NumPy and array-api-compat, and nothing optional.
 """
 
-from lora_np import conventions, equations, errors, lora, merging
+from lora_np import conventions, equations, errors, lora, merging, prune
 from lora_np.conventions import from_row_form, promote, to_row_form
 from lora_np.errors import LoraNpError
 from lora_np.lora import (
@@ -50,6 +50,7 @@ __all__ = [
     "merging",
     "project_gradient",
     "promote",
+    "prune",
     "scaling",
     "symmetric_base",
     "to_row_form",
