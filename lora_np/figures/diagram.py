@@ -1,0 +1,60 @@
+"""The first picture: a frozen square and two thin strips, drawn to scale.  Floor 6."""
+
+import plotly.graph_objects as go
+
+from lora_np.figures.chart import BLUE, GREY, VERMILLION, Chart, finished, percent
+
+
+def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -> Chart:
+    """Draw W0, B and A with every side in proportion to its number of entries.  [lora-delta]
+
+    The square is the frozen weight (d, k), the upright strip B (d, r), the lying strip A (r, k).  Counts are given,
+    not computed.
+    """
+    gap = 0.12 * k
+    left_of_b = k + gap
+    left_of_a = left_of_b + rank + gap / 2
+    figure = go.Figure()
+    _rectangle(figure, 0, 0, k, d, GREY, f"W0, frozen: {d} × {k}")
+    _rectangle(figure, left_of_b, 0, rank, d, BLUE, f"B, trained: {d} × {rank}")
+    _rectangle(figure, left_of_a, d - rank, k, rank, VERMILLION, f"A, trained: {rank} × {k}")
+    _label(figure, k / 2, d / 2, f"<b>W₀</b><br>frozen<br>{d} × {k}")
+    _label(figure, left_of_b - gap / 2, d / 2, "<b>+</b>", size=26)
+    _label(figure, left_of_b + rank / 2, -0.05 * d, f"<b>B</b> {d} × {rank}")
+    _label(figure, left_of_a + k / 2, d - rank - 0.06 * d, f"<b>A</b> {rank} × {k}")
+    finished(figure, height=330)
+    figure.update_layout(showlegend=False, margin={"l": 0, "r": 0, "t": 4, "b": 4})
+    figure.update_xaxes(visible=False, range=[-0.02 * k, left_of_a + 1.02 * k], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.12 * d, 1.02 * d], scaleanchor="x", fixedrange=True)
+    alt = (
+        f"Drawn to scale: a frozen {d} × {k} square W0, plus a strip B of {d} × {rank} times a strip A of "
+        f"{rank} × {k}; the strips hold {trained:,} numbers, {percent(trained / frozen)} of the square's {frozen:,}."
+    )
+    table = {
+        "matrix": ["W0", "B", "A"],
+        "rows": [d, d, rank],
+        "columns": [k, rank, k],
+        "trained": ["no", "yes", "yes"],
+    }
+    return Chart(figure, alt, table)
+
+
+def _rectangle(figure: go.Figure, x: float, y: float, wide: float, high: float, colour: str, text: str) -> None:
+    """Draw one matrix as a filled rectangle that says its name and shape when pointed at."""
+    figure.add_scatter(
+        x=[x, x + wide, x + wide, x, x],
+        y=[y, y, y + high, y + high, y],
+        mode="lines",
+        fill="toself",
+        line={"color": colour, "width": 1},
+        fillcolor=colour if colour != GREY else "rgba(128,128,128,0.25)",
+        name=text,
+        hoveron="fills",
+        hoverinfo="name",
+        hoverlabel={"namelength": -1},
+    )
+
+
+def _label(figure: go.Figure, x: float, y: float, text: str, *, size: int = 15) -> None:
+    """Write on the picture."""
+    figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": size})

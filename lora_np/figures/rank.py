@@ -1,0 +1,119 @@
+"""Pictures of rank: a matrix beside its low-rank stand-in, its spectrum, the error left at each rank.  Floor 6."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lora_np._typing import Array, Float
+from lora_np.figures.chart import BLUE, DIVERGING, GREY, VERMILLION, Chart, bar_style, finished, percent
+
+CELLS = 64  # a heatmap shows at most this many cells a side
+
+
+def pooled(M: Float[Array, "m n"], cells: int = CELLS) -> Float[Array, "p q"]:
+    """Average blocks of a matrix until it has at most `cells` rows and columns.
+
+    >>> pooled(np.arange(8.0).reshape(2, 4), cells=2)
+    array([[0.5, 2.5],
+           [4.5, 6.5]])
+    """
+    return _averaged(_averaged(M, cells).T, cells).T
+
+
+def _averaged(M: Float[Array, "m n"], cells: int) -> Float[Array, "p n"]:
+    """Average equal runs of rows; the last run may be shorter."""
+    step = -(-M.shape[0] // cells)
+    starts = np.arange(0, M.shape[0], step)
+    sizes = np.diff(np.append(starts, M.shape[0]))
+    means: Array = np.add.reduceat(M, starts, axis=0) / sizes[:, None]
+    return means
+
+
+def triptych(M: Float[Array, "m n"], M_r: Float[Array, "m n"], *, rank: int, energy: float) -> Chart:
+    """Show a matrix, its rank-r stand-in, and what is left, on one colour scale.  [rank-eckart-young]"""
+    panels = {"the matrix": M, f"B A, rank {rank}": M_r, "what is left": M - M_r}
+    cells = [np.round(pooled(P), 4) for P in panels.values()]
+    top = max(float(np.abs(cells[0]).max()), 1e-12)
+    figure = make_subplots(1, 3, subplot_titles=list(panels), horizontal_spacing=0.03, shared_yaxes=True)
+    for column, Z in enumerate(cells, start=1):
+        figure.add_heatmap(z=Z, coloraxis="coloraxis", row=1, col=column, name=list(panels)[column - 1])
+    finished(figure, x="column", height=330)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(title_text="row", col=1)
+    figure.update_layout(
+        coloraxis={
+            "colorscale": [list(stop) for stop in DIVERGING],
+            "cmin": -top,
+            "cmax": top,
+            "cmid": 0,
+            "colorbar": {"title": {"text": "entry"}, "thickness": 12},
+        }
+    )
+    block = " Each cell is the mean of a block of entries." if max(M.shape) > CELLS else ""
+    alt = (
+        f"A {M.shape[0]} × {M.shape[1]} matrix, its best stand-in of rank {rank}, and the difference: "
+        f"rank {rank} keeps {percent(energy)} of the energy.{block}"
+    )
+    names = [name for name, Z in zip(panels, cells, strict=True) for _ in range(Z.size)]
+    where = np.indices(cells[0].shape).reshape(2, -1)
+    table = {
+        "panel": names,
+        "cell row": np.tile(where[0], 3).tolist(),
+        "cell column": np.tile(where[1], 3).tolist(),
+        "mean entry": np.concatenate([Z.ravel() for Z in cells]).tolist(),
+    }
+    return Chart(figure, alt, table)
+
+
+def spectrum(sigma: Sequence[float], *, rank: int, energy: float, effective_rank: float) -> Chart:
+    """Show the singular values as bars, those that rank r keeps apart from those it cuts.  [rank-svd]"""
+    values = np.asarray(sigma, dtype=float)
+    index = np.arange(1, values.size + 1)
+    figure = go.Figure()
+    for name, part, style in (("kept", index <= rank, bar_style(0)), ("cut", index > rank, bar_style(1))):
+        figure.add_bar(x=index[part], y=values[part], name=name, marker=style)
+    finished(figure, x="index i", y="singular value σᵢ (same unit as the entries)")
+    figure.update_layout(bargap=0.15)
+    alt = (
+        f"{values.size} singular values from {values.max(initial=0):.3g} down to {values.min(initial=np.inf):.3g}; "
+        f"the first {min(rank, values.size)} hold {percent(energy)} of the energy, "
+        f"and the effective rank is {effective_rank:.1f}."
+    )
+    table = {"i": index.tolist(), "singular value": values.tolist(), "kept": (index <= rank).tolist()}
+    return Chart(figure, alt, table)
+
+
+def error_curve(
+    bound: Sequence[float], measured: dict[int, float], *, rank: int, unit: str = "share of the norm"
+) -> Chart:
+    """Show the least possible error at each rank, and the error measured where it was tried.  [rank-eckart-young]
+
+    `bound` is the error for r = 0, 1, ...; `measured` maps ranks to ‖M − B A‖ as computed from the product itself.
+    """
+    ranks = list(range(len(bound)))
+    figure = go.Figure()
+    figure.add_scatter(x=ranks, y=list(bound), name="least possible (Eckart–Young)", line={"color": BLUE, "width": 2})
+    figure.add_scatter(
+        x=list(measured),
+        y=list(measured.values()),
+        mode="markers",
+        name="measured ‖M − B A‖",
+        marker={"color": VERMILLION, "symbol": "diamond-open", "size": 9, "line": {"width": 2}},
+    )
+    figure.add_vline(x=rank, line={"color": GREY, "dash": "dot"}, annotation_text=f"r = {rank}")
+    finished(figure, x="rank r", y=f"error ({unit})")
+    figure.update_yaxes(rangemode="tozero")
+    alt = (
+        f"The error left falls from {percent(bound[0])} of the norm at rank 0 to {percent(bound[rank])} at rank {rank}; "
+        f"the measured error there is {percent(measured[rank])}."
+        if bound[0]
+        else "The matrix is zero: no error at any rank."
+    )
+    table = {
+        "rank": ranks,
+        f"least possible error ({unit})": list(bound),
+        f"measured error ({unit})": [measured.get(r, "") for r in ranks],
+    }
+    return Chart(figure, alt, table)
