@@ -47,10 +47,19 @@ def require_array(name: str, x: Any) -> None:
         )
 
 
-def _is_ragged(rows: Any) -> bool:
-    """Tell whether nested sequences differ in length somewhere."""
-    lengths = {len(row) if isinstance(row, (list, tuple)) else -1 for row in rows}
-    return len(lengths) > 1 or any(_is_ragged(row) for row in rows if isinstance(row, (list, tuple)))
+def _is_ragged(x: Any) -> bool:
+    """Tell whether nested sequences differ in length or depth somewhere."""
+    return _nested_shape(x) is None
+
+
+def _nested_shape(x: Any) -> tuple[int, ...] | None:
+    """Return the shape of nested sequences, None where they are ragged."""
+    if not isinstance(x, (list, tuple)):
+        return ()
+    shapes = {_nested_shape(row) for row in x}
+    if None in shapes or len(shapes) > 1:
+        return None
+    return (len(x), *next(iter(shapes), ()))  # type: ignore[misc]
 
 
 def require_ndim(name: str, x: Array, ndim: int, letters: str) -> None:
@@ -248,19 +257,19 @@ def require_weight(name: str, W: Any, p: Any, scale: Any) -> None:
     require_number("scale", scale)
 
 
-def require_layer(X: Any, W0: Any, p: Any, scale: Any, bias: Any = None) -> None:
-    """Raise unless X (..., k), W0 (d, k), p = (B, A) and bias (d,) make one layer of one element type."""
-    require_ndim("W0", W0, 2, "d, k")
-    d, k = W0.shape
-    require_rows("X", X, k, f"k, the width of W0 {tuple(W0.shape)}")
+def require_layer(X: Any, W: Any, p: Any, scale: Any, bias: Any = None, *, name: str = "W0") -> None:
+    """Raise unless X (..., k), a weight (d, k), p = (B, A) and bias (d,) make one layer of one element type."""
+    require_ndim(name, W, 2, "d, k")
+    d, k = W.shape
+    require_rows("X", X, k, f"k, the width of {name} {tuple(W.shape)}")
     require_factors(p, d, k)
-    require_same_dtype(X=X, W0=W0, B=p[0], A=p[1])
+    require_same_dtype(**{"X": X, name: W, "B": p[0], "A": p[1]})
     require_number("scale", scale)
     if bias is not None:
         require_array("bias", bias)
         if tuple(bias.shape) != (d,):
             raise ShapeError(f"bias has shape {tuple(bias.shape)}, expected (d,) = ({d},)")
-        require_same_dtype(W0=W0, bias=bias)
+        require_same_dtype(**{name: W, "bias": bias})
 
 
 def require_same_rows(**arrays: Array) -> None:

@@ -227,7 +227,7 @@ def backward_via_weight(
     (array([[1.5, 1.5]]), LoraParams(B=array([[1.5],
            [1.5]]), A=array([[0.5, 1. ]])))
     """
-    checks.require_layer(X, W, p, scale)
+    checks.require_layer(X, W, p, scale, name="W")
     _require_upstream(gY, X, W)
     gW = _rows(gY).T @ _rows(X)  # (d, k): the array that lora-2 avoids
     gX = gY @ W  # (N, k)
@@ -267,9 +267,9 @@ def bias_gradient(gY: Float[Array, "N d"]) -> Float[Array, " d"]:
 # ---- what a user can get wrong -----------------------------------------------------------------------------
 
 
-def _require_upstream(gY: Array, X: Array, W0: Array) -> None:
+def _require_upstream(gY: Array, X: Array, W: Array) -> None:
     """Raise unless the output gradient gY (..., d) belongs to the rows X (..., k)."""
-    checks.require_rows("gY", gY, W0.shape[0], f"d, the height of W0 {tuple(W0.shape)}")
+    checks.require_rows("gY", gY, W.shape[0], f"d, the height of the weight {tuple(W.shape)}")
     checks.require_same_rows(gY=gY, X=X)
     checks.require_same_dtype(gY=gY, X=X)
 
