@@ -1,5 +1,184 @@
-"""Equations: counts.  Floor 0."""
+"""Equations: parameters and memory.  Floor 0."""
 
 from lora_np.equations._entry import table
 
-EQUATIONS = table()
+_LORA = "Hu et al., LoRA, arXiv 2106.09685"
+_S51 = f"{_LORA}, section 5.1"
+
+EQUATIONS = table(
+    (
+        "count-full",
+        r"|\Theta| = \sum_i \prod_a n_{i,a}",
+        None,
+        "Full fine-tuning trains every number of every tensor.",
+        _S51,
+    ),
+    (
+        "count-share",
+        r"\text{share} = |\Theta| \,/\, |\Phi|",
+        None,
+        "The share is what is trained over all that is there.",
+        f"{_LORA}, section 2",
+    ),
+    (
+        "count-subset",
+        r"|\Theta| = \sum_{i \in S} n_i,\qquad |\Theta_{\text{probe}}| = c\,(d + 1)",
+        None,
+        "Training a subset counts that subset: the last blocks, or a new output layer of c classes.",
+        f"{_LORA}, table 3 (FT Top2)",
+    ),
+    (
+        "count-bitfit",
+        r"|\Theta| = \sum_{\text{bias vectors}} n",
+        None,
+        "BitFit trains the bias vectors and nothing else.",
+        f"Zaken et al., arXiv 2106.10199; {_S51}",
+    ),
+    (
+        "count-prefix-embedding",
+        r"|\Theta| = d\,(l_p + l_i)",
+        None,
+        "Extra tokens before and inside the input have one embedding each.",
+        _S51,
+    ),
+    (
+        "count-prefix-layer",
+        r"|\Theta| = L\,d\,(l_p + l_i)",
+        None,
+        "Extra tokens have one vector after every block.",
+        _S51,
+    ),
+    (
+        "count-prefix-kv",
+        r"|\Theta| = 2\,n\,L\,d_{kv}",
+        None,
+        "Extra tokens have a key and a value in every block.",
+        "Li and Liang, arXiv 2101.00190; the storage of PEFT",
+    ),
+    (
+        "count-adapter",
+        r"|\Theta| = \hat L_{\text{Adpt}}\,(2 d r + r + d) + 2\,\hat L_{\text{LN}}\,d",
+        None,
+        "An adapter is two dense layers with biases around a bottleneck of r, and in one variant a norm.",
+        _S51,
+    ),
+    (
+        "count-lora",
+        r"|\Theta| = \sum_i r_i\,(d_i + k_i)",
+        None,
+        "LoRA adds r numbers for every row and every column of each adapted matrix.",
+        f"{_S51} (there for square matrices: 2 L d r)",
+    ),
+    (
+        "count-dora",
+        r"|\Theta| = \sum_i r\,(d_i + k_i) + d_i",
+        None,
+        "DoRA trains one more number per row, its norm.",
+        "Liu et al., DoRA, arXiv 2402.09353",
+    ),
+    (
+        "count-adalora",
+        r"|\Theta| = \sum_i r\,(d_i + k_i + 1)",
+        None,
+        "AdaLoRA keeps a diagonal between its factors.",
+        "Zhang et al., AdaLoRA, arXiv 2303.10512",
+    ),
+    (
+        "count-lora-fa",
+        r"|\Theta| = \sum_i r\,d_i",
+        None,
+        "With A frozen only B is trained.",
+        "Zhang et al., LoRA-FA, arXiv 2308.03303",
+    ),
+    (
+        "count-lora-xs",
+        r"|\Theta| = \sum_i r^2",
+        None,
+        "Between frozen factors only an r by r matrix is trained.",
+        "Balazy et al., LoRA-XS, arXiv 2405.17604",
+    ),
+    (
+        "count-vera",
+        r"|\Theta| = \sum_i d_i + r",
+        None,
+        "Two vectors scale a frozen random pair that all layers share.",
+        "Kopiczko et al., VeRA, arXiv 2310.11454",
+    ),
+    (
+        "count-loha",
+        r"|\Theta| = \sum_i 2 r\,(d_i + k_i)",
+        None,
+        "Two low-rank products multiplied entry by entry need two pairs of factors.",
+        "Hyeon-Woo et al., FedPara, arXiv 2108.06098",
+    ),
+    (
+        "count-lokr",
+        r"|\Theta| = \sum_i l\,n + \min\nolimits_r(m p,\ r\,(m + p)),\quad d = l m,\ k = n p",
+        None,
+        "A Kronecker product of a small full factor and a larger one, itself of low rank where r is small.",
+        "Yeh et al., LyCORIS, arXiv 2309.14859; the splitting rule of PEFT",
+    ),
+    (
+        "count-ia3",
+        r"|\Theta| = \sum_{k, v} d_i + \sum_{\text{ff}} k_i",
+        None,
+        "One factor per key, per value, and per inner unit of the feed-forward layer.",
+        "Liu et al., arXiv 2205.05638",
+    ),
+    (
+        "count-oft",
+        r"|\Theta| = \sum_i \frac{k_i}{b}\cdot\frac{b\,(b-1)}{2}",
+        None,
+        "Each block of b inputs is rotated; a rotation has b (b - 1) / 2 angles.",
+        "Qiu et al., OFT, arXiv 2306.07280",
+    ),
+    (
+        "count-break-even",
+        r"r^\star = \frac{d\,k}{d + k}",
+        None,
+        "Below this rank two factors hold fewer numbers than the matrix itself.",
+        "r (d + k) = d k; seed 004",
+    ),
+    (
+        "count-pruned",
+        r"|\Phi'| = |\Phi| - L'\big(h'\,d_h\,(2 d + 2 d / g) + c'\,3 d\big)",
+        None,
+        "Removing heads and channels removes their rows and columns (no biases; g query heads share a key head).",
+        "Ma et al., LLM-Pruner, arXiv 2305.11627; LoRAPrune, arXiv 2305.18403",
+    ),
+    (
+        "count-speedup",
+        r"\frac{v_1}{v_0} - 1 \quad\text{against}\quad 1 - \frac{v_0}{v_1}",
+        None,
+        "The same two rates are one percentage as throughput gained and another as time saved.",
+        f"{_LORA}, section 4.2",
+    ),
+    (
+        "memory-training",
+        r"M = b_W P_{\text{frozen}} + (b + b_g + b_s n_s)\,P_{\text{train}} + M_{\text{act}}",
+        None,
+        "Weights stay; gradients and optimizer state shrink to what is trained; activations mostly stay.",
+        "seed 001, gradient analysis (the four parts of training memory)",
+    ),
+    (
+        "memory-activations",
+        r"M_{\text{act}} = L\,s\,b\,d\,\Big(34 + 5\,\frac{a\,s}{d}\Big)\ \text{bytes (all trained, 16 bit, dropout)}",
+        None,
+        "What a block keeps for backward grows with the batch and, unless attention is fused, with the length squared.",
+        "Korthikanti et al. 2022, arXiv 2205.05198, eq. 1",
+    ),
+    (
+        "memory-adapter",
+        r"M_{\text{file}} = b\,|\Theta_{\text{saved}}|",
+        None,
+        "A task's file holds what was trained, not the model.",
+        f"{_LORA}, section 4.2",
+    ),
+    (
+        "memory-nf4",
+        r"4 + \tfrac{32}{64} = 4.5,\qquad 4 + \tfrac{8}{64} + \tfrac{32}{64 \cdot 256} = 4.127\ \text{bits per weight}",
+        None,
+        "Four bits each and a scale per 64; with double quantization the scales are quantized too.",
+        "Dettmers et al., QLoRA, arXiv 2305.14314, section 3",
+    ),
+)
