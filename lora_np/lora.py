@@ -130,7 +130,7 @@ def forward(
     scale: float,
     bias: Float[Array, " d"] | None = None,
 ) -> tuple[Float[Array, "N d"], Float[Array, "N r"]]:
-    """Apply the adapted layer to rows, through the bottleneck.  [lora-2] [lora-fwd] [lora-z]
+    """Apply the adapted layer to rows, through the bottleneck.  [lora-2] [lora-fwd] [lora-z] [rank-layer-split]
 
     Y = X W0ᵀ + s (X Aᵀ) Bᵀ + b.  Returns Y and the bottleneck Z = X Aᵀ, which `backward` needs.
     With B = 0, A = 0 or s = 0 (and finite factors) Y equals the frozen layer's output exactly; the sign of a
@@ -194,7 +194,7 @@ def forward_via_weight(
     scale: float,
     bias: Float[Array, " d"] | None = None,
 ) -> tuple[Float[Array, "N d"], Float[Array, "d k"]]:
-    """Apply the adapted layer to rows, by building its weight.  [lora-1] [lora-weight]
+    """Apply the adapted layer to rows, by building W.  [lora-1] [lora-weight] [rank-layer-increment] [rank-layer-mn]
 
     Y = X (W0 + s B A)ᵀ + b.  Returns Y and the weight W, which `backward_via_weight` needs; it is as large as W0.
     Raises what `forward` raises.

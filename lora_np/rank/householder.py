@@ -1,0 +1,98 @@
+"""Householder QR with column pivoting, from scratch.  Floor 1.
+
+M P = Q R: every step takes the longest remaining column and reflects it onto one axis, so the diagonal of R falls
+and shows the rank.  Expects entries of about unit size (see `scaling`): nothing here guards against overflow.
+"""
+
+from collections.abc import Sequence
+
+from array_api_compat import array_namespace
+
+from lora_np._typing import Array, Float
+
+
+def pivoted_qr(
+    M: Float[Array, "m n"], stop: float
+) -> tuple[Float[Array, "m r"], Float[Array, "r n"], list[int]]:
+    """Factor M[:, order] = Q R by reflections, the longest column first.  [rank-qr]
+
+    Q has orthonormal columns, R is upper triangular with a falling diagonal.  It ends when the longest remaining
+    column is no longer than `stop`; r is the number of steps taken.
+
+    >>> import numpy as np
+    >>> Q, R, order = pivoted_qr(np.array([[3.0, 6.0], [4.0, 8.0]]), stop=1e-12)
+    >>> Q.shape, np.round(R, 12), order
+    ((2, 1), array([[-10.,  -5.]]), [1, 0])
+    """
+    xp = array_namespace(M)
+    T, order, reflectors = xp.asarray(M.T, copy=True), list(range(M.shape[1])), []  # rows of T: columns of M
+    for k in range(min(M.shape)):
+        squares = xp.vecdot(T[k:, k:], T[k:, k:])
+        longest = int(xp.argmax(squares))
+        if not float(squares[longest]) > stop * stop:
+            break
+        _swap_rows(T, k, k + longest)
+        order[k], order[k + longest] = order[k + longest], order[k]
+        v, diagonal = _reflector(T[k, k:])
+        _reflect(T[k + 1 :, k:], v)
+        T[k, k], T[k, k + 1 :] = diagonal, 0.0
+        reflectors.append(v)
+    r = len(reflectors)
+    return _columns(reflectors, M, r), T.T[:r, :], order
+
+
+def complete_columns(Q: Float[Array, "m r"], count: int) -> Float[Array, "m count"]:
+    """Append orthonormal columns until there are `count`.  [rank-householder]
+
+    The reflectors of Q's own QR, applied to the further axes.
+
+    >>> import numpy as np
+    >>> np.round(abs(complete_columns(np.array([[0.0], [1.0]]), 2)), 12)
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    xp, r = array_namespace(Q), Q.shape[1]
+    if r == count:
+        return Q
+    T, reflectors = xp.asarray(Q.T, copy=True), []
+    for k in range(r):
+        v, _ = _reflector(T[k, k:])
+        _reflect(T[k + 1 :, k:], v)
+        reflectors.append(v)
+    return xp.concat([Q, _columns(reflectors, Q, count)[:, r:]], axis=1)
+
+
+def _reflector(x: Float[Array, " m"]) -> tuple[Float[Array, " m"], Float[Array, ""]]:
+    """Return the unit v with x - 2 v (vᵀ x) = diagonal e_1, and the diagonal ∓‖x‖.  [rank-householder]
+
+    The sign is opposite to x_1, so that v = x - diagonal e_1 adds and never cancels.
+    """
+    xp = array_namespace(x)
+    norm = xp.sqrt(xp.vecdot(x, x))
+    diagonal = xp.where(x[0] < 0, norm, -norm)
+    v = xp.concat([xp.reshape(x[0] - diagonal, (1,)), x[1:]])
+    return v / xp.sqrt(xp.vecdot(v, v)), diagonal
+
+
+def _reflect(rows: Float[Array, "q m"], v: Float[Array, " m"]) -> None:
+    """Reflect each row in place: row - 2 (row · v) v.  The rows are this module's own copy."""
+    rows -= (2 * (rows @ v))[:, None] * v[None, :]
+
+
+def _columns(
+    reflectors: Sequence[Float[Array, " m"]], like: Float[Array, "m n"], count: int
+) -> Float[Array, "m count"]:
+    """Multiply the reflectors into the first `count` columns of the identity."""
+    xp = array_namespace(like)
+    rows = xp.eye(count, like.shape[0], dtype=like.dtype)  # Qᵀ, grown from its last corner
+    for k in reversed(range(len(reflectors))):
+        _reflect(rows[k:, k:], reflectors[k])
+    return rows.T
+
+
+def _swap_rows(T: Float[Array, "n m"], i: int, j: int) -> None:
+    """Exchange two rows in place."""
+    if i != j:
+        row = T[i, :] + 0.0  # subtle: a copy, not a view
+        T[i, :] = T[j, :]
+        T[j, :] = row
