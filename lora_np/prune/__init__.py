@@ -15,10 +15,12 @@ from lora_np.prune import gradients, groups, released, schedule
 from lora_np.prune.activations import group_dot, group_dot_columns
 from lora_np.prune.criteria import (
     FORMS,
+    group_sums,
     importance,
     importance_from_sums,
     line_sums,
     sum_by_label,
+    sums_by_part,
     weightwise,
 )
 from lora_np.prune.factored import Adapted, Product
@@ -37,6 +39,7 @@ __all__ = [
     "gradients",
     "group_dot",
     "group_dot_columns",
+    "group_sums",
     "groups",
     "importance",
     "importance_from_sums",
@@ -50,6 +53,7 @@ __all__ = [
     "schedule",
     "shrink",
     "sum_by_label",
+    "sums_by_part",
     "taylor_1",
     "taylor_2",
     "true_removal_loss",

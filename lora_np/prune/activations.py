@@ -29,8 +29,9 @@ def group_dot(
 ) -> Float[Array, " d"]:
     """Sum G W over each row of the weight, from the output and its gradient.  [prune-group-dot]
 
-    Σ_j G_ij W_ij = Σ_n gY_ni (Y − b)_ni.  Pass the bias that Y holds.  Extra memory O(tile d), `tile` rows of the
-    batch.  Raises `StateError` where gY or Y was not kept, `ShapeError`, `DTypeError`.
+    Σ_j G_ij W_ij = Σ_n gY_ni (Y − b)_ni.  Pass the bias that Y holds; without it, the row's bias counts as one of
+    its weights, as where removing an output removes its bias.  Extra memory O(tile d), for `tile` rows of the batch.
+    Raises `StateError` where gY or Y was not kept, `ShapeError`, `DTypeError`.
 
     >>> import numpy as np
     >>> X, W, gY = np.array([[1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 2.0]]), np.array([[1.0, 3.0]])
@@ -74,9 +75,9 @@ def _dots(
     xp = array_namespace(g)
     total = xp.zeros(g.shape[1], dtype=g.dtype)
     for start in range(0, g.shape[0], tile):
-        block = values[start : start + tile, :]
-        centred = block if bias is None else block - bias
-        total = total + xp.sum(g[start : start + tile, :] * centred, axis=0)  # (n,)
+        stop = min(start + tile, g.shape[0])
+        centred = values[start:stop, :] if bias is None else values[start:stop, :] - bias  # (t, n)
+        total = total + xp.sum(g[start:stop, :] * centred, axis=0)  # (n,)
     return total
 
 

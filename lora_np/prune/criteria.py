@@ -18,10 +18,10 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float, Int
-from lora_np.errors import GroupError, ShapeError
+from lora_np.errors import ShapeError
 from lora_np.prune.factored import Matrix, array_of, require_matrix, rows_of, shape_of
 from lora_np.prune.gradients import require_gradient
-from lora_np.prune.groups import Groups, Part
+from lora_np.prune.groups import Groups, Part, by_part
 
 FORMS = ("dot-squared", "sum-squared", "sum-abs")
 
@@ -50,12 +50,26 @@ def importance(
     [[1.0, 25.0], [5.0, 13.0], [3.0, 5.0]]
     """
     checks.require_one_of("form", form, FORMS)
+    return importance_from_sums(sums_by_part(W, G, groups, form=form, tile=tile), groups, form=form)
+
+
+def sums_by_part(
+    W: Matrix | Mapping[str, Matrix],
+    G: Matrix | Mapping[str, Matrix],
+    groups: Groups,
+    *,
+    form: str,
+    tile: int = 64,
+) -> dict[str, Float[Array, " n"]]:
+    """Take `line_sums` of every part of the groups, along the axis of its labels.  [prune-importance]
+
+    What `importance_from_sums` wants.  Raises what `importance` raises.
+    """
     weights, gradients = by_part("W", W, groups), _gradients_by_part(G, groups)
-    sums = {
+    return {
         name: line_sums(weights[name], gradients[name], axis=part.axis, form=form, tile=tile)
         for name, part in groups.parts.items()
     }
-    return importance_from_sums(sums, groups, form=form)
 
 
 def weightwise(W: Float[Array, "d k"], G: Float[Array, "d k"]) -> Float[Array, "d k"]:
@@ -66,7 +80,6 @@ def weightwise(W: Float[Array, "d k"], G: Float[Array, "d k"]) -> Float[Array, "
     >>> weightwise(np.array([[2.0]]), np.array([[-3.0]]))
     array([[36.]])
     """
-    require_gradient("G", G)
     _require_alike(W, G)
     return (G * W) ** 2
 
@@ -108,11 +121,19 @@ def importance_from_sums(
     array([4., 0.])
     """
     checks.require_one_of("form", form, FORMS)
-    sums = by_part("sums", sums, groups)
-    checks.require_same_dtype(**sums)
-    parts = [sum_by_label(sums[name], part, groups.count, name=name) for name, part in groups.parts.items()]
-    total = sum(parts[1:], start=parts[0])  # (q,)
+    total = group_sums(sums, groups)
     return total**2 if form == "dot-squared" else total
+
+
+def group_sums(sums: Mapping[str, Float[Array, " n"]], groups: Groups) -> Float[Array, " q"]:
+    """Add up each group over all the matrices it spans, and leave the sum as it is.  [prune-group-sum]
+
+    Raises what `importance_from_sums` raises.
+    """
+    sums = by_part("sums", sums, groups)
+    parts = [sum_by_label(sums[name], part, groups.count, name=name) for name, part in groups.parts.items()]
+    checks.require_same_dtype(**sums)
+    return sum(parts[1:], start=parts[0])  # (q,)
 
 
 def sum_by_label(
@@ -125,7 +146,7 @@ def sum_by_label(
     >>> sum_by_label(np.array([1.0, 2.0, 4.0]), Part(np.array([1, 1, 0])), 2)
     array([4., 3.])
     """
-    labels = np.reshape(np.asarray(part.labels), -1)
+    labels = part.labels.reshape(-1)
     checks.require_ndim(f"the sums of {name!r}", values, 1, "n")
     if values.shape[0] != labels.shape[0]:
         raise ShapeError(f"{name!r} has {values.shape[0]} sums for {labels.shape[0]} labels of its groups")
@@ -159,20 +180,6 @@ def _terms(product: Float[Array, "t k"], form: str) -> Float[Array, "t k"]:
 # ---- what a user can get wrong -----------------------------------------------------------------------------
 
 
-def by_part(name: str, value: Any, groups: Groups) -> Mapping[str, Any]:
-    """Return one value per part of the groups; a bare one will do where there is a single part."""
-    if not isinstance(value, Mapping):
-        if len(groups.parts) != 1:
-            raise GroupError(
-                f"{name} is one matrix, but the groups span {list(groups.parts)}",
-                fix=f"pass {name} as a mapping with these names",
-            )
-        return {next(iter(groups.parts)): value}
-    if value.keys() != groups.parts.keys():
-        raise GroupError(f"{name} has parts {sorted(value)}, but the groups span {sorted(groups.parts)}")
-    return value
-
-
 def _gradients_by_part(G: Any, groups: Groups) -> Mapping[str, Any]:
     """Return the gradient of each part; one that is missing was never computed."""
     require_gradient("G", G)
@@ -184,6 +191,7 @@ def _gradients_by_part(G: Any, groups: Groups) -> Mapping[str, Any]:
 
 def _require_alike(W: Matrix, G: Matrix) -> None:
     """Raise unless weight and gradient are (d, k) matrices of one shape and element type."""
+    require_gradient("G", G)
     require_matrix("W", W)
     require_matrix("G", G)
     checks.require_same_dtype(W=array_of(W), G=array_of(G))

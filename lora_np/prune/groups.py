@@ -24,11 +24,28 @@ FREE = -1
 class Part:
     """The share of one matrix in the groups: a label for each row, each column, or each entry.
 
-    `axis` is 0 where `labels` has one label per row, 1 per column; None where it is (d, k), one per entry.
+    `axis` is 0 where `labels` has one label per row, 1 per column; None where it is (d, k), one per entry.  Keeps a
+    read-only copy.  Raises `GroupError`.
     """
 
     labels: Int[Array, " n"]
     axis: int | None = 0
+
+    def __post_init__(self) -> None:
+        try:
+            labels = np.array(self.labels)
+        except ValueError:
+            raise GroupError("labels must be a list of integers, got a ragged one") from None
+        if self.axis not in (0, 1, None) or labels.ndim != (2 if self.axis is None else 1):
+            raise GroupError(
+                f"labels have shape {labels.shape} for axis {self.axis!r}",
+                fix="one label per row (axis 0) or column (axis 1), or (d, k) labels with axis None",
+            )
+        if labels.dtype.kind not in "iu" and labels.size:
+            raise GroupError(f"labels have dtype {labels.dtype}, expected integers")
+        labels = labels.astype(np.int64)
+        labels.flags.writeable = False
+        object.__setattr__(self, "labels", labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +64,11 @@ class Groups:
     def __post_init__(self) -> None:
         checks.require_int("count", self.count, minimum=0)
         used = np.zeros(self.count, dtype=bool)
+        if not self.parts:
+            raise GroupError("groups need at least one part: the matrix that they are groups of")
         for name, part in self.parts.items():
-            labels = _require_labels(name, part, self.count)
-            used[labels[labels != FREE]] = True
+            _require_range(name, part.labels, self.count)
+            used[part.labels[part.labels != FREE]] = True
         if not used.all():
             missing = int(np.argmin(used))
             raise GroupError(
@@ -131,8 +150,8 @@ def index_sets(sets: Iterable[Iterable[int]], length: int, *, axis: int = 0, nam
     array([ 0,  1, -1,  0])
     """
     checks.require_int("length", length, minimum=0)
-    placed = _place([[(i,) for i in one] for one in sets], (length,))
-    return Groups(placed[0], {name: Part(placed[1], axis)})
+    count, labels = _place(sets, (length,))
+    return Groups(count, {name: Part(labels, axis)})
 
 
 def entries(sets: Iterable[Iterable[tuple[int, int]]], shape: tuple[int, int], *, name: str = "W") -> Groups:
@@ -144,33 +163,57 @@ def entries(sets: Iterable[Iterable[tuple[int, int]]], shape: tuple[int, int], *
     array([[ 0,  1],
            [-1,  0]])
     """
-    placed = _place([list(one) for one in sets], tuple(shape))
-    return Groups(placed[0], {name: Part(placed[1], None)})
+    count, labels = _place(sets, tuple(shape))
+    return Groups(count, {name: Part(labels, None)})
 
 
-def _place(sets: list[list[tuple[Any, ...]]], shape: tuple[int, ...]) -> tuple[int, Int[Array, " n"]]:
+def _place(sets: Iterable[Any], shape: tuple[int, ...]) -> tuple[int, Int[Array, " n"]]:
     """Write each set's number at its indices; complain of the first index that cannot be."""
-    labels = np.full(shape, FREE)
+    labels, count = np.full(shape, FREE), 0
     for group, one in enumerate(sets):
-        if not one:
+        if not isinstance(one, Iterable):
+            raise GroupError(
+                f"group {group} is {one!r}, expected a set of indices", fix="for one index, [index]"
+            )
+        indices = [tuple(index) if isinstance(index, Iterable) else (index,) for index in one]
+        if not indices:
             raise GroupError(f"group {group} is empty", fix="leave it out")
-        for index in one:
-            shown = index[0] if len(index) == 1 else tuple(index)
-            if len(index) != len(shape) or not all(isinstance(i, (int, np.integer)) for i in index):
-                raise GroupError(f"group {group} holds {shown!r}, expected {len(shape)} int(s) for {shape}")
-            if not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
-                raise GroupError(f"group {group} holds index {shown}, out of range for shape {shape}")
-            if labels[index] == group:
-                raise GroupError(f"group {group} holds index {shown} twice: a duplicate")
-            if labels[index] != FREE:
-                raise GroupError(
-                    f"index {shown} stands in group {labels[index]} and group {group}: they overlap"
-                )
+        for index in indices:
+            _require_free(index, group, labels)
             labels[index] = group
-    return len(sets), labels
+        count = group + 1
+    return count, labels
+
+
+def _require_free(index: tuple[Any, ...], group: int, labels: Int[Array, " n"]) -> None:
+    """Raise unless an index is in range and in no group yet."""
+    shape, shown = labels.shape, index[0] if len(index) == 1 else index
+    whole = all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in index)
+    if len(index) != len(shape) or not whole:
+        raise GroupError(f"group {group} holds {shown!r}, expected {len(shape)} int(s), for shape {shape}")
+    if not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
+        raise GroupError(f"group {group} holds index {shown}, out of range for shape {shape}")
+    if labels[index] == group:
+        raise GroupError(f"group {group} holds index {shown} twice: a duplicate")
+    if labels[index] != FREE:
+        raise GroupError(f"index {shown} stands in group {labels[index]} and group {group}: they overlap")
 
 
 # ---- what a user can get wrong -----------------------------------------------------------------------------
+
+
+def by_part(name: str, value: Any, groups: Groups) -> Mapping[str, Any]:
+    """Return one value for each part of the groups; a bare one will do where there is a single part."""
+    if not isinstance(value, Mapping):
+        if len(groups.parts) != 1:
+            raise GroupError(
+                f"{name} is one value, but the groups span {list(groups.parts)}",
+                fix=f"pass {name} as a mapping with these names",
+            )
+        return {next(iter(groups.parts)): value}
+    if value.keys() != groups.parts.keys():
+        raise GroupError(f"{name} has parts {sorted(value)}, but the groups span {sorted(groups.parts)}")
+    return value
 
 
 def _blocks(width: int, count: int) -> Int[Array, " n"]:
@@ -182,16 +225,8 @@ def _blocks(width: int, count: int) -> Int[Array, " n"]:
     return np.repeat(np.arange(count), width // max(count, 1))
 
 
-def _require_labels(name: str, part: Part, count: int) -> Int[Array, " n"]:
-    """Raise unless a part's labels are whole numbers from −1 to count − 1, of the shape its axis says."""
-    labels = np.asarray(part.labels)
-    if part.axis not in (0, 1, None) or labels.ndim != (2 if part.axis is None else 1):
-        raise GroupError(
-            f"part {name!r} has labels of shape {labels.shape} for axis {part.axis}",
-            fix="one label per row (axis 0) or column (axis 1), or (d, k) labels with axis None",
-        )
-    if labels.dtype.kind not in "iu":
-        raise GroupError(f"part {name!r} has labels of dtype {labels.dtype}, expected integers")
+def _require_range(name: str, labels: Int[Array, " n"], count: int) -> None:
+    """Raise unless labels run from −1 (free) to count − 1."""
     bad = (labels < FREE) | (labels >= count)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -200,4 +235,3 @@ def _require_labels(name: str, part: Part, count: int) -> Int[Array, " n"]:
             f"part {name!r} puts index {shown} in group {labels[where]}, out of range",
             fix=f"groups run from 0 to {count - 1}; {FREE} means no group",
         )
-    return labels

@@ -17,7 +17,7 @@ from lora_np import checks
 from lora_np._typing import Array, Bool, Float
 from lora_np.errors import ConfigError, DTypeError, GroupError, ShapeError
 from lora_np.lora import LoraParams, forward
-from lora_np.prune.groups import FREE, Groups, Part
+from lora_np.prune.groups import FREE, Groups, by_part
 
 ROUNDINGS = ("floor", "nearest")
 
@@ -141,40 +141,35 @@ def masked(W: Any, groups: Groups, kept: Bool[Array, " q"], *, free: bool = True
     array([[1., 0., 1.],
            [1., 0., 1.]])
     """
-    if isinstance(W, Mapping):
-        unknown = groups.parts.keys() ^ W.keys()
-        if unknown:
-            raise GroupError(f"W has parts {sorted(W)}, but the groups span {sorted(groups.parts)}")
-        return {name: _masked(W[name], part, kept, free, name) for name, part in groups.parts.items()}
-    if len(groups.parts) != 1:
-        raise GroupError(f"W is one matrix, but the groups span {list(groups.parts)}")
-    ((name, part),) = groups.parts.items()
-    return _masked(W, part, kept, free, name)
+    masks = {
+        name: _masked(matrix, groups, name, kept, free) for name, matrix in by_part("W", W, groups).items()
+    }
+    return masks if isinstance(W, Mapping) else next(iter(masks.values()))
 
 
 def _masked(
-    W: Float[Array, "d k"], part: Part, kept: Bool[Array, " q"], free: bool, name: str
+    W: Float[Array, "d k"], groups: Groups, name: str, kept: Bool[Array, " q"], free: bool
 ) -> Float[Array, "d k"]:
     """Zero one matrix's share."""
     checks.require_ndim(name, W, 2, "d, k")
+    axis = groups.parts[name].axis
+    keep = keep_lines(groups, name, kept, W.shape if axis is None else (W.shape[axis],), free=free)
+    keep = keep[:, None] if axis == 0 else keep[None, :] if axis == 1 else keep
     xp = array_namespace(W)
-    keep = keep_lines(part, kept, W.shape if part.axis is None else (W.shape[part.axis],), free=free)
-    keep = keep[:, None] if part.axis == 0 else keep[None, :] if part.axis == 1 else keep
     return xp.where(keep, W, xp.zeros_like(W))
 
 
 def keep_lines(
-    part: Part, kept: Bool[Array, " q"], shape: tuple[int, ...], *, free: bool = True
+    groups: Groups, name: str, kept: Bool[Array, " q"], shape: tuple[int, ...], *, free: bool = True
 ) -> Bool[Array, " n"]:
     """Spread a mask of groups over the lines (or entries) of one part, whose labels must have this shape."""
-    labels = np.asarray(part.labels)
+    labels = groups.parts[name].labels
     if labels.shape != tuple(shape):
-        raise ShapeError(f"the groups label {labels.shape} lines, the matrix has {tuple(shape)}")
-    count = int(labels.max(initial=FREE)) + 1
-    _require_mask("kept", kept, max(count, kept.shape[0] if getattr(kept, "ndim", 0) == 1 else 0))
+        raise ShapeError(f"the groups label {labels.shape} lines of {name!r}, the array has {tuple(shape)}")
+    _require_mask("kept", kept, groups.count)
     xp = array_namespace(kept)
-    padded = xp.concat([kept, xp.asarray([free])])  # subtle: the free lines' label points past the groups
-    picked = np.where(labels == FREE, kept.shape[0], labels).reshape(-1)
+    padded = xp.concat([kept, xp.asarray([free])])  # subtle: the label of a free line points past the groups
+    picked = np.where(labels == FREE, groups.count, labels).reshape(-1)
     return xp.reshape(xp.take(padded, xp.asarray(picked), axis=0), labels.shape)
 
 

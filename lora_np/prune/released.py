@@ -17,12 +17,12 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Bool, Float
-from lora_np.errors import ConfigError, GroupError
+from lora_np.errors import ConfigError
 from lora_np.lora import LoraParams
 from lora_np.prune.criteria import line_sums, sum_by_label
 from lora_np.prune.factored import Adapted
 from lora_np.prune.gradients import estimated_product, require_gradient
-from lora_np.prune.groups import Groups, Part
+from lora_np.prune.groups import Groups, Part, by_part
 from lora_np.prune.schedule import cubic
 
 Module = tuple[Float[Array, "d k"], LoraParams, LoraParams]
@@ -55,8 +55,7 @@ def sensitivity(modules: Mapping[str, Module], groups: Groups, *, scale: float) 
 
     `modules` maps each part's name to (W0, p, g).  Raises `GroupError` and what `module_scores` raises.
     """
-    if modules.keys() != groups.parts.keys():
-        raise GroupError(f"modules are {sorted(modules)}, but the groups span {sorted(groups.parts)}")
+    by_part("modules", modules, groups)
     for name, module in modules.items():
         require_gradient(f"the gradient of {name!r}", module[2])
     scores = [

@@ -14,10 +14,9 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
-from lora_np.errors import GroupError, ShapeError
-from lora_np.prune.criteria import by_part, importance_from_sums, line_sums
-from lora_np.prune.gradients import require_gradient
-from lora_np.prune.groups import Groups
+from lora_np.errors import ConfigError, ShapeError
+from lora_np.prune.criteria import group_sums, sums_by_part
+from lora_np.prune.groups import Groups, by_part
 from lora_np.prune.masks import masked
 
 Weights = Any
@@ -48,7 +47,7 @@ def true_removal_loss(loss: Callable[[Weights], float], W: Weights, groups: Grou
     array([ 9., 49.])
     """
     if not callable(loss):
-        raise GroupError(f"loss must be a function of the weights, got {type(loss).__name__}")
+        raise ConfigError(f"loss must be a function of the weights, got {type(loss).__name__}")
     xp = _namespace(W, groups)
     number = xp.arange(groups.count)
     before = float(loss(W))
@@ -71,14 +70,7 @@ def taylor_1(W: Weights, G: Weights, groups: Groups) -> Float[Array, " q"]:
     >>> taylor_1(np.array([[1.0, 2.0]]), np.array([[1.0, 1.0]]), rows(1))
     array([3.])
     """
-    require_gradient("G", G)
-    weights, gradients = by_part("W", W, groups), by_part("G", G, groups)
-    sums = {
-        name: line_sums(weights[name], gradients[name], axis=part.axis, form="dot-squared")
-        for name, part in groups.parts.items()
-    }
-    # the forms that do not square add up plainly, and these are sums already
-    return importance_from_sums(sums, groups, form="sum-abs")
+    return group_sums(sums_by_part(W, G, groups, form="dot-squared"), groups)
 
 
 def taylor_2(

@@ -15,7 +15,7 @@ from lora_np import checks
 from lora_np._typing import Array, Bool
 from lora_np.errors import GroupError, ShapeError
 from lora_np.lora import LoraParams
-from lora_np.prune.groups import Groups, Part
+from lora_np.prune.groups import Groups, by_part
 from lora_np.prune.masks import keep_lines
 
 
@@ -35,18 +35,17 @@ def shrink(tensors: Any, groups: Groups, kept: Bool[Array, " q"]) -> Any:
     >>> small["W1"][0].shape, small["W1"][1], small["W2"].shape
     ((2, 3), array([1., 3.]), (1, 2))
     """
-    if isinstance(tensors, Mapping):
-        if tensors.keys() != groups.parts.keys():
-            raise GroupError(f"tensors are of {sorted(tensors)}, but the groups span {sorted(groups.parts)}")
-        return {name: _shrink(tensors[name], part, kept) for name, part in groups.parts.items()}
-    if len(groups.parts) != 1:
-        raise GroupError(f"one tensor was passed, but the groups span {list(groups.parts)}")
-    return _shrink(tensors, next(iter(groups.parts.values())), kept)
+    small = {
+        name: _shrink(tensor, groups, name, kept)
+        for name, tensor in by_part("tensors", tensors, groups).items()
+    }
+    return small if isinstance(tensors, Mapping) else next(iter(small.values()))
 
 
-def _shrink(tensor: Any, part: Part, kept: Bool[Array, " q"]) -> Any:
+def _shrink(tensor: Any, groups: Groups, name: str, kept: Bool[Array, " q"]) -> Any:
     """Shrink one weight, bias or pair of factors, or each of a tuple."""
-    if part.axis is None:
+    axis = groups.parts[name].axis
+    if axis is None:
         raise GroupError(
             "groups of single entries cannot be taken away", fix="mask them, or group whole lines"
         )
@@ -55,23 +54,21 @@ def _shrink(tensor: Any, part: Part, kept: Bool[Array, " q"]) -> Any:
     if isinstance(tensor, LoraParams):
         checks.require_factors(tensor)
         B, A = tensor
-        return (
-            LoraParams(_take(B, part, kept, 0), A)
-            if part.axis == 0
-            else LoraParams(B, _take(A, part, kept, 1))
-        )
+        if axis == 0:
+            return LoraParams(_take(B, groups, name, kept, 0), A)
+        return LoraParams(B, _take(A, groups, name, kept, 1))
     if isinstance(tensor, tuple):
-        return tuple(_shrink(one, part, kept) for one in tensor)
-    checks.require_array("tensor", tensor)
+        return tuple(_shrink(one, groups, name, kept) for one in tensor)
+    checks.require_array(name, tensor)
     if tensor.ndim not in (1, 2):
-        raise ShapeError(f"a tensor has shape {tuple(tensor.shape)}, expected a weight (d, k) or a bias (d,)")
-    if tensor.ndim == 1 and part.axis == 1:
+        raise ShapeError(f"{name} has shape {tuple(tensor.shape)}, expected a weight (d, k) or a bias (d,)")
+    if tensor.ndim == 1 and axis == 1:
         return tensor  # the bias of a layer that loses inputs
-    return _take(tensor, part, kept, part.axis)
+    return _take(tensor, groups, name, kept, axis)
 
 
-def _take(x: Array, part: Part, kept: Bool[Array, " q"], axis: int) -> Array:
+def _take(x: Array, groups: Groups, name: str, kept: Bool[Array, " q"], axis: int) -> Array:
     """Keep the lines of `x` along an axis whose group is kept."""
+    keep = keep_lines(groups, name, kept, (x.shape[axis],))
     xp = array_namespace(x)
-    keep = keep_lines(part, kept, (x.shape[axis],))
     return xp.take(x, xp.nonzero(keep)[0], axis=axis)
