@@ -7,6 +7,7 @@ one file, a few lines over the usual size, so that there is one place to look.
 """
 
 import difflib
+import functools
 import math
 import numbers
 import warnings
@@ -21,7 +22,13 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64", "longdouble", "float128"
 
 def dtype_name(x: Array) -> str:
     """Name the element type of an array of any library, e.g. ``"float32"``."""
-    return str(x.dtype).rpartition(".")[2]
+    return _name(x.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _name(dtype: Any) -> str:
+    """Name an element type; remembered, because NumPy spells it out anew each time, at the cost of a small product."""
+    return str(dtype).rpartition(".")[2]
 
 
 # ---- arrays ------------------------------------------------------------------------------------------------
