@@ -25,7 +25,7 @@ def dtype_name(x: Array) -> str:
     return _name(x.dtype)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64, typed=True)  # typed: dtypes of two libraries must not be compared
 def _name(dtype: Any) -> str:
     """Name an element type; remembered, because NumPy spells it out anew each time, at the cost of a small product."""
     return str(dtype).rpartition(".")[2]
