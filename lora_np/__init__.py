@@ -10,7 +10,7 @@ The floors, each of which imports only from those below it:
 Importing this package loads NumPy and array-api-compat, and nothing optional.
 """
 
-from lora_np import conventions, equations, errors, lora, merging, prune, rank
+from lora_np import conventions, equations, errors, gradient_view, lora, merging, optim, prune, rank, subspace
 from lora_np.conventions import from_row_form, promote, to_row_form
 from lora_np.errors import LoraNpError
 from lora_np.lora import (
@@ -44,15 +44,18 @@ __all__ = [
     "forward",
     "forward_via_weight",
     "from_row_form",
+    "gradient_view",
     "init",
     "lora",
     "merge",
     "merging",
+    "optim",
     "project_gradient",
     "promote",
     "prune",
     "rank",
     "scaling",
+    "subspace",
     "symmetric_base",
     "to_row_form",
     "unmerge",
