@@ -10,7 +10,20 @@ The floors, each of which imports only from those below it:
 Importing this package loads NumPy and array-api-compat, and nothing optional.
 """
 
-from lora_np import conventions, equations, errors, gradient_view, lora, merging, optim, prune, rank, subspace
+from lora_np import (
+    conventions,
+    cost,
+    counts,
+    equations,
+    errors,
+    gradient_view,
+    lora,
+    merging,
+    optim,
+    prune,
+    rank,
+    subspace,
+)
 from lora_np.conventions import from_row_form, promote, to_row_form
 from lora_np.errors import LoraNpError
 from lora_np.lora import (
@@ -39,6 +52,8 @@ __all__ = [
     "backward_via_weight",
     "bias_gradient",
     "conventions",
+    "cost",
+    "counts",
     "equations",
     "errors",
     "forward",
