@@ -96,5 +96,11 @@ class DatasetError(LoraNpError):
     code = "LNP-E011"
 
 
+class RunFileError(LoraNpError):
+    """Signal a saved run that is missing, cut short, or not a saved run."""
+
+    code = "LNP-E012"
+
+
 class RankWarning(UserWarning):
     """Warn of a rank above min(d, k): allowed, but it adds no expressive power."""

@@ -79,22 +79,25 @@ def backward(
            [0., 0.]]), array([3., 0.]))
     """
     require_layer(X, layer)
-    return gY @ layer.W, parameter_gradient(gY, X)  # (N, k)
+    gW = weight_gradient(gY, X)  # (d, k)
+    if gY.shape[1] != layer.W.shape[0]:
+        raise ShapeError(f"gY has shape {tuple(gY.shape)}, expected (N, d) with d = {layer.W.shape[0]}")
+    return gY @ layer.W, Dense(gW, lora.bias_gradient(gY))  # (N, k)
 
 
-def parameter_gradient(gY: Float[Array, "N d"], X: Float[Array, "N k"]) -> Dense:
-    """Pull gY back to weight and bias only.  [net-backward]
+def weight_gradient(gY: Float[Array, "N d"], X: Float[Array, "N k"]) -> Float[Array, "d k"]:
+    """Pull gY back to the weight only; the bias has `lora.bias_gradient`.  [net-backward]
 
-    gW = gYᵀ X,  gb = Σ_n gY_n.  Raises `ShapeError`, `DTypeError`.
+    gW = gYᵀ X.  Raises `ShapeError`, `DTypeError`.
 
-    >>> parameter_gradient(np.array([[3.0]]), np.array([[1.0, 2.0]])).W
+    >>> weight_gradient(np.array([[3.0]]), np.array([[1.0, 2.0]]))
     array([[3., 6.]])
     """
     checks.require_ndim("gY", gY, 2, "N, d")
     checks.require_ndim("X", X, 2, "N, k")
     checks.require_same_rows(gY=gY, X=X)
     checks.require_same_dtype(gY=gY, X=X)
-    return Dense(gY.T @ X, lora.bias_gradient(gY))  # (d, k), (d,)
+    return gY.T @ X  # (d, k)
 
 
 def require_layer(X: Array, layer: Dense) -> None:

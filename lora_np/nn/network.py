@@ -2,7 +2,7 @@
 
 A `Network` is everything that forward needs, and nothing else.  `forward` returns a `Trace`, all the activations
 under their names; `backward` takes it back and returns `Signals`, the gradient at every layer's output, from which
-a method takes only the parameters' gradients that it trains (`dense.parameter_gradient`), and the adapters'
+a method takes only the parameters' gradients that it trains (`dense.weight_gradient`), and the adapters'
 gradients, which come with the pass.  The last layer has no activation and no mask.
 """
 
@@ -66,9 +66,12 @@ class Trace(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """What backward computed: the gradient of the input, of each layer's output, and of each adapter (or None)."""
+    """What backward computed: the gradients of each layer's input, output and adapter (or None).
 
-    gX: Float[Array, "N k"]
+    gX[0] is the gradient of the network's input; gX[l] is before the activation is pulled back, gY[l] after it.
+    """
+
+    gX: tuple[Float[Array, "N k"], ...]
     gY: tuple[Float[Array, "N d"], ...]
     adapters: tuple[LoraParams | None, ...]
 
@@ -143,30 +146,34 @@ def backward(gL: Float[Array, "N c"], trace: Trace, net: Network) -> Signals:
     """Pull the gradient of the logits back through all layers.  [net-backward] [net-mask]
 
     Layer by layer from the last: gY_l = gH_l ⊙ m_l, gX_l = gY_l (W_l + s B_l A_l), gH_{l-1} = gX_l ⊙ σ'(H_{l-1}).
-    `trace` is what `forward` returned.
+    `trace` is what `forward` returned.  Raises `ShapeError`.
 
     >>> net = Network((Dense(np.eye(2), np.zeros(2)),))
-    >>> backward(np.ones((1, 2)), forward(np.ones((1, 2)), net), net).gX
+    >>> backward(np.ones((1, 2)), forward(np.ones((1, 2)), net), net).gX[0]
     array([[1., 1.]])
     """
     pullback = activation(net.activation).pullback
-    g, gX = gL, gL
+    checks.require_ndim("gL", gL, 2, "N, c")
+    if tuple(gL.shape) != tuple(trace.logits.shape):
+        raise ShapeError(f"gL has shape {tuple(gL.shape)}, expected {tuple(trace.logits.shape)}, the logits'")
+    g = gL
+    gX: list[Array] = []
     gY: list[Array] = []
     gp: list[LoraParams | None] = []
     for index in reversed(range(len(net.layers))):
-        if index < len(net.layers) - 1:
-            g = pullback(gX, trace.H[index])
+        if gX:  # every layer but the last, which has no activation
+            g = pullback(gX[0], trace.H[index])
         g = _masked(g, net, index)
         layer, p = net.layers[index], net.adapters[index]
         if p is None:
-            gX, g_adapter = g @ layer.W, None
+            g_input, g_adapter = g @ layer.W, None
         else:
-            gX, g_adapter = lora.backward(
-                g, trace.X[index], trace.Z[index], layer.W, p, scale=net.scale
-            )
-        gY.append(g)
-        gp.append(g_adapter)
-    return Signals(gX, tuple(reversed(gY)), tuple(reversed(gp)))
+            X, Z = trace.X[index], trace.Z[index]
+            g_input, g_adapter = lora.backward(g, X, Z, layer.W, p, scale=net.scale)
+        gX.insert(0, g_input)
+        gY.insert(0, g)
+        gp.insert(0, g_adapter)
+    return Signals(tuple(gX), tuple(gY), tuple(gp))
 
 
 def merged(net: Network) -> Network:
@@ -174,14 +181,17 @@ def merged(net: Network) -> Network:
 
     W' = W + ΔW = W + s B A.
 
-    >>> net = Network((Dense(np.eye(2), np.zeros(2)),), (LoraParams(np.ones((2, 1)), np.ones((1, 2))),), scale=0.5)
+    >>> net = Network(
+    ...     (Dense(np.eye(2), np.zeros(2)),), (LoraParams(np.ones((2, 1)), np.ones((1, 2))),), scale=0.5
+    ... )
     >>> merged(net).layers[0].W
     array([[1.5, 0.5],
            [0.5, 1.5]])
     """
     pairs = zip(net.layers, net.adapters, strict=True)
     layers = tuple(
-        layer if p is None else Dense(merging.merge(layer.W, p, scale=net.scale), layer.b) for layer, p in pairs
+        layer if p is None else Dense(merging.merge(layer.W, p, scale=net.scale), layer.b)
+        for layer, p in pairs
     )
     return replace(net, layers=layers, adapters=())
 

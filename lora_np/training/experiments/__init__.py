@@ -1,0 +1,25 @@
+"""The tables: methods of adaptation compared, and accuracy against sparsity for every criterion.  Floor 4.
+
+base         the network pretrained on the upright digits that every experiment starts from
+adapting     a shifted task learnt by every method
+pruning      hidden units removed by every criterion, at once or while adapting
+records      tidy records: summaries over seeds, and the file of results that ships
+
+``python -m lora_np.training.experiments`` runs everything again and writes that file.
+"""
+
+from lora_np.training.experiments.adapting import VARIANTS, compare_methods
+from lora_np.training.experiments.base import SEEDS
+from lora_np.training.experiments.pruning import RATIOS, prune_at_once, prune_while_adapting
+from lora_np.training.experiments.records import shipped_records, summary
+
+__all__ = [
+    "RATIOS",
+    "SEEDS",
+    "VARIANTS",
+    "compare_methods",
+    "prune_at_once",
+    "prune_while_adapting",
+    "shipped_records",
+    "summary",
+]

@@ -1,0 +1,110 @@
+"""Plans: which parameters of a network a method trains, and their gradients in the same order.  Floor 4.
+
+A plan has one entry for each layer.  An optimizer sees a plain tuple of arrays: of each layer in turn its weight,
+its bias, and its adapter's B and A, those that train.  Gradients of what is frozen are never formed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from lora_np import checks, lora
+from lora_np._typing import Array
+from lora_np.errors import StateError
+from lora_np.lora import LoraParams
+from lora_np.nn import dense
+from lora_np.nn.dense import Dense
+from lora_np.nn.network import Network, Signals, Trace
+
+
+class Trains(NamedTuple):
+    """What trains in one layer."""
+
+    weight: bool = False
+    bias: bool = False
+    adapter: bool = False
+
+
+Plan = tuple[Trains, ...]
+
+METHODS: Mapping[str, Callable[[Network], Plan]] = MappingProxyType(
+    {
+        "full": lambda net: tuple(Trains(weight=True, bias=True) for _ in net.layers),
+        "lora": lambda net: tuple(Trains(adapter=p is not None) for p in net.adapters),
+        "bias": lambda net: tuple(Trains(bias=True) for _ in net.layers),
+        "probe": lambda net: (*(Trains() for _ in net.layers[1:]), Trains(weight=True, bias=True)),
+    }
+)
+
+
+def plan_for(method: str, net: Network) -> Plan:
+    """Plan full fine-tuning, LoRA, biases only (BitFit), or a linear probe: the last layer only.
+
+    Raises `ConfigError`; `StateError` for LoRA on a network without adapters.
+
+    >>> import numpy as np
+    >>> from lora_np.nn.network import init
+    >>> plan_for("probe", init(np.random.default_rng(0), (4, 3, 2)))[0]
+    Trains(weight=False, bias=False, adapter=False)
+    """
+    checks.require_one_of("method", method, METHODS)
+    plan = METHODS[method](net)
+    if not any(any(trains) for trains in plan):
+        raise StateError(
+            f"method {method!r} has nothing to train: no layer has an adapter", fix="call with_adapters first"
+        )
+    return plan
+
+
+def parameters(net: Network, plan: Plan) -> tuple[Array, ...]:
+    """Collect the arrays that train, layer by layer."""
+    found: list[Array] = []
+    for layer, p, trains in zip(net.layers, net.adapters, plan, strict=True):
+        found += _chosen(layer, p, trains)
+    return tuple(found)
+
+
+def with_parameters(net: Network, plan: Plan, arrays: tuple[Array, ...]) -> Network:
+    """Put arrays in the places that `parameters` took them from; a new network."""
+    rest = iter(arrays)
+    layers: list[Dense] = []
+    adapters: list[LoraParams | None] = []
+    for layer, p, trains in zip(net.layers, net.adapters, plan, strict=True):
+        W = next(rest) if trains.weight else layer.W
+        b = next(rest) if trains.bias else layer.b
+        layers.append(Dense(W, b))
+        adapters.append(LoraParams(next(rest), next(rest)) if trains.adapter else p)
+    return replace(net, layers=tuple(layers), adapters=tuple(adapters))
+
+
+def gradients(trace: Trace, signals: Signals, plan: Plan) -> tuple[Array, ...]:
+    """Collect the gradients of what trains, in the order of `parameters`.  [net-backward]"""
+    found: list[Array] = []
+    for X, gY, gp, trains in zip(trace.X, signals.gY, signals.adapters, plan, strict=True):
+        W = dense.weight_gradient(gY, X) if trains.weight else None
+        b = lora.bias_gradient(gY) if trains.bias else None
+        found += _chosen(Dense(W, b), gp, trains)
+    return tuple(found)
+
+
+def count_trainable(net: Network, plan: Plan) -> tuple[int, int, float]:
+    """Count trainable parameters, the parameters of the network without adapters, and the first over the second.
+
+    >>> import numpy as np
+    >>> from lora_np.nn.network import init, with_adapters
+    >>> rng = np.random.default_rng(0)
+    >>> net = with_adapters(init(rng, (64, 96, 64, 10)), rng, rank=4, alpha=8)
+    >>> count_trainable(net, plan_for("lora", net))
+    (1576, 13098, 0.12032371354405253)
+    """
+    trainable = sum(array.size for array in parameters(net, plan))
+    total = sum(array.size for layer in net.layers for array in layer)
+    return trainable, total, trainable / total
+
+
+def _chosen(layer: Dense, p: LoraParams | None, trains: Trains) -> list[Array]:
+    """List what trains of one layer: W, b, B, A."""
+    B, A = p if p is not None else (None, None)
+    places = ((layer.W, trains.weight), (layer.b, trains.bias), (B, trains.adapter), (A, trains.adapter))
+    return [array for array, chosen in places if chosen]
