@@ -54,7 +54,8 @@ def load(path: str | Path) -> tuple[State, Settings | PruneSettings]:
         raise RunFileError(f"no run can be read from {path}: {error.strerror or error}") from None
     except (SafetensorError, TypeError, ValueError) as error:
         raise RunFileError(
-            f"{path} is not a whole safetensors file: {error}", fix="it was cut short or changed; save it again"
+            f"{path} is not a whole safetensors file: {error}",
+            fix="it was cut short or changed; save it again",
         ) from None
     return _rebuilt(path, metadata, arrays)
 

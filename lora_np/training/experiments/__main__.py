@@ -35,7 +35,11 @@ def main(arguments: list[str]) -> None:
     for experiment in (compare_methods, prune_at_once, prune_while_adapting):
         for record in experiment():
             records.append(record)
-            print(f"\r{record['experiment']}: seed {record['seed']}, {len(records)} records", end="", file=sys.stderr)
+            print(
+                f"\r{record['experiment']}: seed {record['seed']}, {len(records)} records",
+                end="",
+                file=sys.stderr,
+            )
         print(file=sys.stderr)
     write_records(records, arguments[0] if arguments else PATH)
     print("\n".join(tables(records)))

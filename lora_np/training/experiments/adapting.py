@@ -55,7 +55,11 @@ def adapt(base: Base, variant: str, *, seed: int, steps: int = STEPS) -> Record:
 
 
 def compare_methods(
-    *, seeds: Iterable[int] = SEEDS, variants: Iterable[str] = tuple(VARIANTS), shift: str = SHIFT, steps: int = STEPS
+    *,
+    seeds: Iterable[int] = SEEDS,
+    variants: Iterable[str] = tuple(VARIANTS),
+    shift: str = SHIFT,
+    steps: int = STEPS,
 ) -> Iterator[Record]:
     """Adapt by every method from every seed's pretrained network; one record each, as they come."""
     variants = tuple(variants)
