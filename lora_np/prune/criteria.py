@@ -40,9 +40,9 @@ def importance(
     ``"sum-squared"``  Σ_S (G W)²: each weight as if it left alone (LoRAPrune)          [prune-group-sum]
     ``"sum-abs"``      Σ_S |G W|: what LoRAPrune's released code adds up                [prune-released]
 
-    W is the weight in use, W0 + s B A, and G its gradient.  Each is an array, an `Adapted`, or a `Product`; or a
-    mapping from the names of the groups' parts to such.  Extra memory O(tile k).  Raises `StateError` where a
-    gradient is missing, `GroupError`, `ShapeError`, `DTypeError`, `ConfigError`.
+    W is the weight in use, W0 + s B A, and G its gradient (ones, for a score by magnitude).  Each is an array, an
+    `Adapted`, or a `Product`; or a mapping from the names of the groups' parts to such.  Extra memory O(tile k).
+    Raises `StateError` where a gradient is missing, `GroupError`, `ShapeError`, `DTypeError`, `ConfigError`.
 
     >>> from lora_np.prune.groups import rows
     >>> W, G = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, -1.0], [1.0, 0.5]])
