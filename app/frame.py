@@ -1,7 +1,8 @@
 """The frame that every room shares: heading, prediction, picture with table, equation card, code that ran, link.
 
 A room reads: `heading`, `predict`, controls inside `controls()`, numbers, at most three `show`, `equations`, `ending`.
-Every control carries `key=` and `bind=URL`, so a link restores it and Streamlit itself clamps what a link says.
+Every control carries `key=` and `bind=URL`, so a link restores it, and what a link says is refused where it is not
+one of the control's values.
 """
 
 import inspect
@@ -67,14 +68,13 @@ def equations(*keys: str) -> None:
     """Show equations as a card: the formula in the chosen form, what it says, and its source."""
     st.subheader("The equations", anchor=False)
     form = st.segmented_control(
-        "Written as",
-        ["paper", "row"],
+        "Written as in",
+        ["paper", "row"],  # shown as they stand in the link: a format_func would change the link
         default="paper",
         required=True,
         key="form",
         bind=URL,
-        format_func={"paper": "the paper: W₀ x", "row": "rows: x W₀"}.get,
-        help="Two habits of writing the same thing: every matrix in one is the transpose of that in the other.",
+        help="paper: W₀ x, columns. row: x W₀, rows. The same thing: every matrix is the other's transpose.",
     )
     for key in keys:
         entry = equation(key)

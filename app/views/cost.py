@@ -1,2 +1,92 @@
+"""Cost: the two ways to compute the same layer, counted and measured."""
+
 import streamlit as st
-st.title("Under construction")
+
+from app import frame
+from app.logic import cost
+from lora_np.figures import cost as figures
+from lora_np.figures.chart import in_bytes
+
+frame.heading(
+    "Cost of lora-1 against lora-2",
+    "Build the weight W₀ + s B A and apply it, or go through the two strips beside it: which is cheaper?",
+)
+frame.predict(
+    "A layer of 256 × 256, rank 8, a batch of 4096 rows, forward only. Which form takes fewer FLOPs?",
+    ["lora-1, build the weight", "lora-2, two thin products", "exactly the same"],
+    answer="lora-1, build the weight",
+    because="B A is formed once, whatever the batch, while the thin products are paid for every row: past N* = "
+    "d k / (d + k) = 128 rows building wins the forward. In training lora-2 still wins: look at the whole step.",
+    key="guess_cost",
+)
+with frame.controls():
+    first, second, third, fourth = st.columns(4)
+    with first:
+        tokens = st.select_slider("Rows of the batch N", cost.ROWS, value=512, key="tokens", bind=frame.URL)
+    with second:
+        d = st.select_slider("Outputs d", cost.WIDTHS, value=256, key="d", bind=frame.URL)
+    with third:
+        k = st.select_slider("Inputs k", cost.WIDTHS, value=256, key="k", bind=frame.URL)
+    with fourth:
+        r = st.select_slider("Rank r", cost.RANKS, value=8, key="layer_rank", bind=frame.URL)
+    phase = st.segmented_control(
+        "What is compared", list(cost.PHASES), default="forward", required=True, key="phase", bind=frame.URL
+    )
+
+with frame.stopwatch() as seconds:
+    scene = cost.scene(tokens, d, k, r, phase=phase)
+one, two = scene.costs["lora-1"], scene.costs["lora-2"]
+frame.numbers(
+    ("Step of lora-2 over frozen", f"{scene.step_over_frozen('lora-2'):.2f} ×", "computed"),
+    ("Step of lora-1 over frozen", f"{scene.step_over_frozen('lora-1'):.2f} ×", "computed"),
+    ("Peak memory of lora-2", in_bytes(two.step_peak_bytes), "computed"),
+    ("Peak memory of lora-1", in_bytes(one.step_peak_bytes), "computed"),
+)
+frame.show(figures.work_bars(scene.costs), key="cost_work")
+left, right = st.columns(2)
+with left:
+    frame.show(
+        figures.crossing(cost.ROWS, scene.ratios, crossover=scene.crossover, here=tokens, phase=phase),
+        key="cost_crossing",
+    )
+with right:
+    fits = cost.measurable(tokens, d, k, r)
+    pressed = st.button(
+        "Measure it on this machine",
+        key="measure",
+        type="primary",
+        disabled=not fits,
+        help="The functions of `lora-np bench`, in float32: all forms in turns, the fastest round counts.",
+    )
+    if not fits:
+        st.caption(
+            "These sizes would take too long to time here. Choose smaller ones, or use `lora-np bench`."
+        )
+    here = (tokens, d, k, r)
+    if pressed:
+        with st.spinner("Timing all forms in turns …", show_time=True):
+            st.session_state["cost_timed"] = (here, *cost.measured(*here))
+    timed = st.session_state.get("cost_timed")
+    if timed and timed[0] == here:
+        floors = cost.floors(scene.costs, timed[2], cost.FORMS, phase=phase)
+        frame.show(
+            figures.measured_times(floors, cost.seconds(timed[1], phase=phase), phase=phase),
+            key="cost_measured",
+            kind="measured",
+        )
+        st.caption(
+            f"{frame.tag('measured')} A large product runs at {timed[2].gemm_gflops:.0f} GFLOP/s here and a copy at "
+            f"{timed[2].copy_gbytes:.1f} GB/s; the floor is what these two rates allow. Read the ratios."
+        )
+    elif fits:
+        st.caption(
+            "The prediction counts operations. Press to see what a clock says: memory traffic counts as well."
+        )
+st.markdown(
+    "**What you should see.** Neither form is always cheaper. Forward alone, building the weight wins for large "
+    "batches. Backward, lora-1 must form the full gradient of the weight, as much work again as the gradient of the "
+    "input; lora-2 never does. And the gradient still has to flow through the frozen W₀, so a training step costs "
+    "about 2/3 of full fine-tuning, not the share of trained parameters."
+)
+frame.equations("lora-1", "lora-2", "cost-forward", "cost-backward", "cost-crossover")
+frame.ending(*cost.CODE, seconds=seconds(), tokens=tokens, d=d, k=k, layer_rank=r, phase=phase)

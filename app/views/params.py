@@ -1,2 +1,131 @@
+"""Parameters and memory of real architectures: what fewer trained parameters save, and what they do not."""
+
 import streamlit as st
-st.title("Under construction")
+
+from app import frame
+from app.logic import params
+from lora_np.errors import LoraNpError
+from lora_np.figures import params as figures
+from lora_np.figures.chart import counted, in_bytes, percent
+
+frame.heading(
+    "Parameters and memory",
+    "LoRA trains thousands of times fewer numbers. Does it take thousands of times less memory?",
+)
+frame.predict(
+    "LLaMA-7B, LoRA of rank 8 on q and v: 1600 times fewer trained numbers. How much less memory does a step take?",
+    ["about 5 times less", "about 40 times less", "about 1600 times less"],
+    answer="about 5 times less",
+    because="Gradients and optimizer state vanish, but the frozen weights must still be there, and most activations too.",
+    key="guess_params",
+)
+with frame.controls():
+    first, second, third = st.columns(3)
+    with first:
+        model = st.selectbox(
+            "Architecture", params.MODELS, params.MODELS.index("llama-7b"), key="model", bind=frame.URL
+        )
+        method = st.selectbox("Method", params.SHOWN, key="method", bind=frame.URL)
+        picked = st.pills(
+            "Target matrices (mlp: all of the feed-forward layer)",
+            params.TARGETS,
+            selection_mode="multi",
+            default=["q", "v"],
+            key="targets",
+            bind=frame.URL,
+            disabled=not params.takes(method, "targets"),
+        )
+    with second:
+        rank = st.select_slider(
+            "Rank r",
+            params.RANKS,
+            value=8,
+            key="adapter_rank",
+            bind=frame.URL,
+            disabled=not params.takes(method, "rank"),
+        )
+        batch = st.select_slider("Batch (sequences)", params.BATCHES, value=1, key="batch", bind=frame.URL)
+        seq = st.select_slider(
+            "Length (tokens a sequence)", params.LENGTHS, value=512, key="seq", bind=frame.URL
+        )
+    with third:
+        base = st.selectbox("Frozen weights kept in", params.BASES, 1, key="base", bind=frame.URL)
+        dtype = st.selectbox("Trained numbers kept in", params.DTYPES, 2, key="dtype", bind=frame.URL)
+        optimizer = st.selectbox("Optimizer", params.OPTIMIZERS, 3, key="optimizer", bind=frame.URL)
+    with st.container(horizontal=True):
+        checkpointing = st.toggle(
+            "Recompute activations (checkpointing)", key="checkpointing", bind=frame.URL
+        )
+        fused = st.toggle("Fused attention", True, key="fused", bind=frame.URL)
+
+targets = ",".join(picked) or "q,v"
+try:
+    with frame.stopwatch() as seconds:
+        scene = params.scene(
+            model,
+            method,
+            rank=rank,
+            targets=targets,
+            dtype=dtype,
+            base_dtype=base,
+            batch=batch,
+            seq=seq,
+            optimizer=optimizer,
+            checkpointing=checkpointing,
+            fused_attention=fused,
+        )
+except LoraNpError as error:
+    st.warning(f"This combination cannot be: {error}")
+    st.stop()
+if not picked and params.takes(method, "targets"):
+    st.caption("No matrix is chosen, so q and v are taken.")
+
+frame.numbers(
+    ("Trained", f"{scene.count.trainable:,}", "computed"),
+    ("Share of all", percent(scene.count.share), "computed"),
+    ("Fewer trained numbers", f"{scene.fewer:,.0f} ×", "computed"),
+    ("Less memory", f"{scene.less:.1f} ×", "computed"),
+    ("File of one task", in_bytes(scene.file_bytes), "computed"),
+)
+frame.show(figures.memory_bars(scene.memory), key="params_memory")
+left, right = st.columns(2)
+with left:
+    frame.show(figures.treemap(scene.count), key="params_treemap")
+with right:
+    frame.show(
+        figures.budget_bars(scene.same_budget, budget=scene.count.trainable, chosen=targets),
+        key="params_budget",
+    )
+st.markdown(
+    f"**What you should see.** {counted(scene.count.trainable)} trained numbers need gradients and optimizer state; the "
+    f"other {counted(scene.count.frozen)} need neither, but they must be in memory for every step. The file of a task "
+    f"shrinks by the full factor, from {in_bytes(scene.full_file_bytes)} to {in_bytes(scene.file_bytes)}. With "
+    "grouped-query attention (llama-3-8b, mistral-7b, qwen2.5-7b) the k and v matrices are narrower than q, so an "
+    "adapter on them is smaller."
+)
+snippet = params.snippet(model, method, rank, targets)
+if snippet:
+    with st.expander("These settings for PEFT"):
+        st.code(snippet, language="python")
+with st.expander("Do such counts give the figures that the LoRA paper prints?"):
+    st.markdown(
+        f"{frame.tag('quoted', 'Hu et al., arXiv 2106.09685')} beside {frame.tag('computed')}; not all come out."
+    )
+    st.dataframe(params.paper_rows(), hide_index=True, alt="The paper's printed parameter counts beside ours")
+    st.dataframe(params.paper_claims(), hide_index=True, alt="The paper's statements on memory beside ours")
+frame.equations("count-lora", "memory-training")
+frame.ending(
+    *params.CODE,
+    seconds=seconds(),
+    model=model,
+    method=method,
+    targets=picked,
+    adapter_rank=rank,
+    batch=batch,
+    seq=seq,
+    base=base,
+    dtype=dtype,
+    optimizer=optimizer,
+    checkpointing=checkpointing,
+    fused=fused,
+)

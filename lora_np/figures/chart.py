@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+)
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 GREY = "#808080"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -54,7 +61,7 @@ def bar_style(index: int) -> dict[str, Any]:
     """Style the bar series number `index`: colour and pattern both differ."""
     return {
         "color": PALETTE[index % 6],
-        "pattern": {"shape": PATTERNS[index % 6], "solidity": 0.25, "fgcolor": "white"},
+        "pattern": {"shape": PATTERNS[index % 6], "solidity": 0.2, "fgcolor": "white", "fillmode": "overlay"},
         "line": {"width": 0},
     }
 

@@ -39,7 +39,9 @@ def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -
     return Chart(figure, alt, table)
 
 
-def _rectangle(figure: go.Figure, x: float, y: float, wide: float, high: float, colour: str, text: str) -> None:
+def _rectangle(
+    figure: go.Figure, x: float, y: float, wide: float, high: float, colour: str, text: str
+) -> None:
     """Draw one matrix as a filled rectangle that says its name and shape when pointed at."""
     figure.add_scatter(
         x=[x, x + wide, x + wide, x, x],

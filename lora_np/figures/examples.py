@@ -7,6 +7,9 @@ import numpy as np
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.datasets.digits import load_digits
+from lora_np.datasets.digits import rows as as_rows
+from lora_np.errors import ConfigError
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -21,7 +24,14 @@ KINDS: Mapping[str, str] = MappingProxyType(
 
 
 def example_matrix(
-    kind: str, rows: int, columns: int, *, planted: int = 4, decay: float = 1.0, noise: float = 0.0, seed: int = 0
+    kind: str,
+    rows: int,
+    columns: int,
+    *,
+    planted: int = 4,
+    decay: float = 1.0,
+    noise: float = 0.0,
+    seed: int = 0,
 ) -> Float[Array, "m n"]:
     """Make a matrix of one kind, of largest singular value about 1, with noise added.  [rank-factors]
 
@@ -68,8 +78,15 @@ def _identity(_: np.random.Generator, rows: int, columns: int, __: int, ___: flo
 
 
 def _digits(_: np.random.Generator, rows: int, columns: int, __: int, ___: float) -> Float[Array, "m n"]:
-    """Stack pictures as rows; subtract the mean picture."""
-    raise NotImplementedError
+    """Stack pictures as rows and subtract the mean picture; divide by the size that the largest σ can have."""
+    X = as_rows(load_digits().X)
+    if rows > X.shape[0] or columns > X.shape[1]:
+        raise ConfigError(
+            f"the digits are {X.shape[0]} pictures of {X.shape[1]} pixels, got rows={rows}, columns={columns}",
+            fix="ask for fewer",
+        )
+    centred = X[:rows, :columns] - X[:rows, :columns].mean(axis=0)
+    return centred / max(float(np.linalg.norm(centred)), 1.0)
 
 
 _MAKERS = {"exact": _exact, "decay": _decay, "random": _random, "identity": _identity, "digits": _digits}

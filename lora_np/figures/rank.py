@@ -31,16 +31,24 @@ def _averaged(M: Float[Array, "m n"], cells: int) -> Float[Array, "p n"]:
     return means
 
 
-def triptych(M: Float[Array, "m n"], M_r: Float[Array, "m n"], *, rank: int, energy: float) -> Chart:
-    """Show a matrix, its rank-r stand-in, and what is left, on one colour scale.  [rank-eckart-young]"""
-    panels = {"the matrix": M, f"B A, rank {rank}": M_r, "what is left": M - M_r}
+def triptych(
+    M: Float[Array, "m n"], B: Float[Array, "m r"], A: Float[Array, "r n"], *, energy: float
+) -> Chart:
+    """Show a matrix, its rank-r stand-in B A, and what is left, on one colour scale.  [rank-eckart-young]"""
+    rank, M_r = B.shape[1], B @ A
+    panels = {"M": M, f"B A, rank {rank}": M_r, "M − B A": M - M_r}
     cells = [np.round(pooled(P), 4) for P in panels.values()]
-    top = max(float(np.abs(cells[0]).max()), 1e-12)
-    figure = make_subplots(1, 3, subplot_titles=list(panels), horizontal_spacing=0.03, shared_yaxes=True)
+    top = max(float(np.quantile(np.abs(cells[0]), 0.995)), float(np.abs(cells[0]).max()) / 4, 1e-12)
+    figure = make_subplots(1, 3, subplot_titles=list(panels), horizontal_spacing=0.02, shared_yaxes=True)
+    high, wide = (-(-side // CELLS) for side in M.shape)  # entries a cell
     for column, Z in enumerate(cells, start=1):
-        figure.add_heatmap(z=Z, coloraxis="coloraxis", row=1, col=column, name=list(panels)[column - 1])
-    finished(figure, x="column", height=330)
-    figure.update_yaxes(autorange="reversed")
+        name = list(panels)[column - 1]
+        figure.add_heatmap(z=Z, dx=wide, dy=high, coloraxis="coloraxis", row=1, col=column, name=name)
+    finished(figure, x="column", height=400)
+    figure.update_xaxes(showgrid=False, zeroline=False, constrain="domain")
+    figure.update_yaxes(
+        showgrid=False, zeroline=False, constrain="domain", autorange="reversed", scaleanchor="x"
+    )
     figure.update_yaxes(title_text="row", col=1)
     figure.update_layout(
         coloraxis={
@@ -48,10 +56,17 @@ def triptych(M: Float[Array, "m n"], M_r: Float[Array, "m n"], *, rank: int, ene
             "cmin": -top,
             "cmax": top,
             "cmid": 0,
-            "colorbar": {"title": {"text": "entry"}, "thickness": 12},
+            "colorbar": {
+                "title": {"text": "entry"},
+                "thickness": 10,
+                "orientation": "h",
+                "y": -0.38,
+                "len": 0.6,
+            },
         }
     )
-    block = " Each cell is the mean of a block of entries." if max(M.shape) > CELLS else ""
+    figure.update_xaxes(matches="x")
+    block = f" Each cell is the mean of {high} × {wide} entries." if high * wide > 1 else ""
     alt = (
         f"A {M.shape[0]} × {M.shape[1]} matrix, its best stand-in of rank {rank}, and the difference: "
         f"rank {rank} keeps {percent(energy)} of the energy.{block}"
@@ -94,7 +109,9 @@ def error_curve(
     """
     ranks = list(range(len(bound)))
     figure = go.Figure()
-    figure.add_scatter(x=ranks, y=list(bound), name="least possible (Eckart–Young)", line={"color": BLUE, "width": 2})
+    figure.add_scatter(
+        x=ranks, y=list(bound), name="least possible (Eckart–Young)", line={"color": BLUE, "width": 2}
+    )
     figure.add_scatter(
         x=list(measured),
         y=list(measured.values()),
@@ -114,6 +131,6 @@ def error_curve(
     table = {
         "rank": ranks,
         f"least possible error ({unit})": list(bound),
-        f"measured error ({unit})": [measured.get(r, "") for r in ranks],
+        f"measured error ({unit})": [measured.get(r) for r in ranks],
     }
     return Chart(figure, alt, table)

@@ -1,0 +1,18 @@
+"""The backend that the rooms compute with, and its warming up."""
+
+import threading
+
+import numpy as np
+import streamlit as st
+
+from lora_np.backends import best_backend
+
+fastest = best_backend
+
+
+@st.cache_resource(show_spinner=False)
+def warmed_up() -> threading.Thread:
+    """Load the compiled kernels once per server, beside the first page: no visitor waits for them."""
+    thread = threading.Thread(target=lambda: fastest().svd(np.eye(4)), name="warm-up", daemon=True)
+    thread.start()
+    return thread
