@@ -15,7 +15,7 @@ from lora_np.errors import LoraNpError
 from lora_np.rank import factorization
 from lora_np.rank.decomposition import SVD
 from lora_np.rank.decomposition import svd as svd_with
-from lora_np.rank.jacobi import SWEEPS
+from lora_np.rank.jacobi import FLOOR, SWEEPS
 from lora_np.rank.kernels import REFERENCE, Kernels
 
 
@@ -67,10 +67,11 @@ def pivoted_qr(
 ) -> tuple[Float[Array, "m r"], Float[Array, "r n"], list[int]]:
     """Factor M[:, order] = Q R by reflections, the longest column first.  [rank-qr] [rank-householder]"""
     m, n = M.shape
-    T, V, order = np.array(M.T, order="C"), np.zeros((min(m, n), m)), np.arange(n)
-    r = _reduce_columns(T, V, order, stop)
+    most = min(m, n)
+    T, V, tau, order = np.array(M.T, order="C"), np.zeros((most, m)), np.zeros(most), np.arange(n)
+    r = _reduce_columns(T, V, tau, order, stop)
     Q = np.eye(r, m)
-    _reflect_back(Q, V[:r])
+    _reflect_back(Q, V, tau)
     return Q.T, np.ascontiguousarray(T.T[:r]), order.tolist()
 
 
@@ -127,29 +128,28 @@ def _longest(squares: Array, start: int) -> int:
 
 
 @summing_kernel
-def _reflect(row: Array, v: Array) -> None:
-    """Reflect in place: row - 2 (row · v) v."""
-    twice = 2.0 * _dot(row, v)
+def _reflect(row: Array, v: Array, tau: float) -> None:
+    """Reflect in place: row - τ (row · v) v."""
+    factor = tau * _dot(row, v)
     for i in range(row.shape[0]):
-        row[i] -= twice * v[i]
+        row[i] -= factor * v[i]
 
 
 @summing_kernel
-def _lay_onto_axis(x: Array, v: Array) -> None:
-    """Fill v with the unit reflector that lays x onto its first axis, and lay x there."""
+def _lay_onto_axis(x: Array, v: Array) -> float:
+    """Lay x onto its first axis; fill v with the reflector that does it, v_1 = 1, and return its τ."""
     norm = math.sqrt(_dot(x, x))
     diagonal = norm if x[0] < 0 else -norm
-    for i in range(x.shape[0]):
-        v[i], x[i] = x[i], 0.0
-    v[0] -= diagonal
-    x[0] = diagonal
-    length = math.sqrt(_dot(v, v))
-    for i in range(v.shape[0]):
-        v[i] /= length
+    first = x[0] - diagonal
+    tau = first / -diagonal
+    v[0], x[0] = 1.0, diagonal
+    for i in range(1, x.shape[0]):
+        v[i], x[i] = x[i] / first, 0.0
+    return tau
 
 
 @summing_kernel
-def _reduce_columns(T: Array, V: Array, order: Array, stop: float) -> int:
+def _reduce_columns(T: Array, V: Array, tau: Array, order: Array, stop: float) -> int:
     """Reflect the rows of T (the columns of M) onto the axes; fill V with the reflectors; return their number."""
     n, most = T.shape[0], int(V.shape[0])
     squares = np.empty(n)
@@ -162,18 +162,18 @@ def _reduce_columns(T: Array, V: Array, order: Array, stop: float) -> int:
         if longest != k:
             _swap(T[k], T[longest])
             order[k], order[longest] = order[longest], order[k]
-        _lay_onto_axis(T[k, k:], V[k, k:])
+        tau[k] = _lay_onto_axis(T[k, k:], V[k, k:])
         for j in range(k + 1, n):
-            _reflect(T[j, k:], V[k, k:])
+            _reflect(T[j, k:], V[k, k:], tau[k])
     return most
 
 
 @summing_kernel
-def _reflect_back(rows: Array, V: Array) -> None:
+def _reflect_back(rows: Array, V: Array, tau: Array) -> None:
     """Apply the reflectors, last first, to the rows of an identity."""
     for k in range(rows.shape[0] - 1, -1, -1):
         for j in range(k, rows.shape[0]):
-            _reflect(rows[j, k:], V[k, k:])
+            _reflect(rows[j, k:], V[k, k:], tau[k])
 
 
 @summing_kernel
@@ -200,11 +200,11 @@ def _sweep(rows: Array, c: int, squares: Array, tol: float) -> bool:
             squares[i], squares[longest] = squares[longest], squares[i]
         for j in range(i + 1, q):
             gamma = _dot(rows[i, :c], rows[j, :c])
-            if abs(gamma) > tol * math.sqrt(squares[i]) * math.sqrt(squares[j]):
+            if abs(gamma) > tol * math.sqrt(squares[i]) * math.sqrt(squares[j]) + FLOOR:
                 zeta = (squares[j] - squares[i]) / (2 * gamma)
                 t = math.copysign(1.0, zeta) / (abs(zeta) + math.hypot(1.0, zeta))
                 _rotate(rows[i], rows[j], t)
-                squares[i] -= t * gamma
+                squares[i] = max(squares[i] - t * gamma, 0.0)
                 squares[j] = max(squares[j] + t * gamma, 0.0)
                 settled = False
     return settled

@@ -91,7 +91,8 @@ EQUATIONS = table(
     ),
     (
         "rank-householder",
-        r"(I - 2 v v^\top)\,x = \mp\lVert x \rVert e_1,\quad v \propto x \pm \lVert x \rVert e_1",
+        r"(I - \tau\, v v^\top)\,x = \mp\lVert x \rVert e_1,\quad"
+        r"v = \frac{x \pm \lVert x \rVert e_1}{x_1 \pm \lVert x \rVert},\quad \tau = \frac{2}{v^\top v}",
         None,
         "A reflection that lays a vector onto the first axis.",
         f"{_GOLUB}, section 5.1.2",

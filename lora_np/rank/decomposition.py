@@ -15,8 +15,8 @@ from lora_np.rank.householder import complete_columns
 from lora_np.rank.kernels import REFERENCE, Kernels
 from lora_np.rank.scaling import from_unit_scale, to_unit_scale
 
-_NOTHING = 2.0**-480
-"""A column this much shorter than the longest is taken for zero: its square would vanish."""
+_NOTHING = 2.0**-450
+"""A column this much shorter than the longest is taken for zero: dot products with its like would vanish."""
 
 
 class SVD(NamedTuple):
@@ -41,7 +41,7 @@ def svd(M: Float[Array, "m n"], *, kernels: Kernels = REFERENCE) -> SVD:
 
     M = U diag(sigma) Vt with UᵀU = I, Vt Vtᵀ = I and sigma falling, none negative.  Works in float64 or wider and
     rounds to M's type.  Errors are of the order of ε sigma_1; where only the columns (or the rows, if there are
-    fewer rows) are badly scaled, small sigma keep their relative accuracy too.  Those below 2**-480 sigma_1 may
+    fewer rows) are badly scaled, small sigma keep their relative accuracy too.  Those below 2**-450 sigma_1 may
     come out as 0.  Raises `ShapeError`, `DTypeError`, `NonFiniteError`.  `kernels` is for backends.
 
     >>> import numpy as np

@@ -33,10 +33,10 @@ def pivoted_qr(
             break
         _swap_rows(T, k, k + longest)
         order[k], order[k + longest] = order[k + longest], order[k]
-        v, diagonal = _reflector(T[k, k:])
-        _reflect(T[k + 1 :, k:], v)
+        v, tau, diagonal = _reflector(T[k, k:])
+        _reflect(T[k + 1 :, k:], v, tau)
         T[k, k], T[k, k + 1 :] = diagonal, 0.0
-        reflectors.append(v)
+        reflectors.append((v, tau))
     r = len(reflectors)
     return _columns(reflectors, M, r), T.T[:r, :], order
 
@@ -47,7 +47,7 @@ def complete_columns(Q: Float[Array, "m r"], count: int) -> Float[Array, "m coun
     The reflectors of Q's own QR, applied to the further axes.
 
     >>> import numpy as np
-    >>> np.round(abs(complete_columns(np.array([[0.0], [1.0]]), 2)), 12)
+    >>> abs(complete_columns(np.array([[0.0], [1.0]]), 2))
     array([[0., 1.],
            [1., 0.]])
     """
@@ -56,37 +56,38 @@ def complete_columns(Q: Float[Array, "m r"], count: int) -> Float[Array, "m coun
         return Q
     T, reflectors = xp.asarray(Q.T, copy=True), []
     for k in range(r):
-        v, _ = _reflector(T[k, k:])
-        _reflect(T[k + 1 :, k:], v)
-        reflectors.append(v)
+        v, tau, _ = _reflector(T[k, k:])
+        _reflect(T[k + 1 :, k:], v, tau)
+        reflectors.append((v, tau))
     return xp.concat([Q, _columns(reflectors, Q, count)[:, r:]], axis=1)
 
 
-def _reflector(x: Float[Array, " m"]) -> tuple[Float[Array, " m"], Float[Array, ""]]:
-    """Return the unit v with x - 2 v (vᵀ x) = diagonal e_1, and the diagonal ∓‖x‖.  [rank-householder]
+def _reflector(x: Float[Array, " m"]) -> tuple[Float[Array, " m"], Float[Array, ""], Float[Array, ""]]:
+    """Return v and τ with x - τ v (vᵀ x) = diagonal e_1, and the diagonal ∓‖x‖.  [rank-householder]
 
-    The sign is opposite to x_1, so that v = x - diagonal e_1 adds and never cancels.
+    v = (x - diagonal e_1) / (x_1 - diagonal), so v_1 = 1; the diagonal's sign is opposite to x_1, so the difference
+    adds and never cancels; τ = 2 / (vᵀ v) = 1 + |x_1| / ‖x‖.  Exact for an x that lies on its axis already.
     """
     xp = array_namespace(x)
     norm = xp.sqrt(xp.vecdot(x, x))
     diagonal = xp.where(x[0] < 0, norm, -norm)
-    v = xp.concat([xp.reshape(x[0] - diagonal, (1,)), x[1:]])
-    return v / xp.sqrt(xp.vecdot(v, v)), diagonal
+    v = xp.concat([xp.ones_like(x[:1]), x[1:] / (x[0] - diagonal)])
+    return v, 1 + xp.abs(x[0]) / norm, diagonal
 
 
-def _reflect(rows: Float[Array, "q m"], v: Float[Array, " m"]) -> None:
-    """Reflect each row in place: row - 2 (row · v) v.  The rows are this module's own copy."""
-    rows -= (2 * (rows @ v))[:, None] * v[None, :]
+def _reflect(rows: Float[Array, "q m"], v: Float[Array, " m"], tau: Float[Array, ""]) -> None:
+    """Reflect each row in place: row - τ (row · v) v.  The rows are this module's own copy."""
+    rows -= (tau * (rows @ v))[:, None] * v[None, :]
 
 
 def _columns(
-    reflectors: Sequence[Float[Array, " m"]], like: Float[Array, "m n"], count: int
+    reflectors: Sequence[tuple[Float[Array, " m"], Float[Array, ""]]], like: Float[Array, "m n"], count: int
 ) -> Float[Array, "m count"]:
     """Multiply the reflectors into the first `count` columns of the identity."""
     xp = array_namespace(like)
     rows = xp.eye(count, like.shape[0], dtype=like.dtype)  # Qᵀ, grown from its last corner
     for k in reversed(range(len(reflectors))):
-        _reflect(rows[k:, k:], reflectors[k])
+        _reflect(rows[k:, k:], *reflectors[k])
     return rows.T
 
 

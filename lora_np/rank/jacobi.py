@@ -14,12 +14,15 @@ from lora_np.errors import LoraNpError
 
 SWEEPS = 60
 """More sweeps than any matrix needs: convergence is quadratic, 6 to 12 are usual."""
+FLOOR = 2.0**-970
+"""A dot product this small counts as zero: its last digits may have vanished below the smallest float."""
 
 
 def orthogonalize_rows(G: Float[Array, "q c"]) -> tuple[Float[Array, "q c"], Float[Array, "q q"]]:
     """Find an orthogonal J such that the rows of H = J G are orthogonal; return H and J.  [rank-jacobi]
 
-    Ends when |h_i · h_j| <= √c ε ‖h_i‖ ‖h_j‖ for every pair.  The norms of the rows are the singular values of G.
+    Ends when |h_i · h_j| <= √c ε ‖h_i‖ ‖h_j‖ + 2**-970 for every pair.  The norms of H's rows are the singular values
+    of G.
 
     >>> import numpy as np
     >>> H, J = orthogonalize_rows(np.array([[1.0, 1.0], [0.0, 1.0]]))
@@ -55,7 +58,7 @@ def _rotate_pairs(xp: Array, rows: Float[Array, "q c"], c: int, tol: float) -> b
     P, Q = rows[:half, :], rows[half:, :]
     alpha, beta = xp.vecdot(P[:, :c], P[:, :c]), xp.vecdot(Q[:, :c], Q[:, :c])
     gamma = xp.vecdot(P[:, :c], Q[:, :c])
-    active = xp.abs(gamma) > tol * xp.sqrt(alpha) * xp.sqrt(beta)
+    active = xp.abs(gamma) > tol * xp.sqrt(alpha) * xp.sqrt(beta) + FLOOR
     if not bool(xp.any(active)):
         return False
     sine, tau = (angle[:, None] for angle in _angles(xp, alpha, beta, gamma, active))
