@@ -7,23 +7,17 @@ The floors, each of which imports only from those below it:
 3 speed     backends                           4 networks  nn, training, datasets
 5 files     files                              6 for others  conformance, figures, bench, cli
 
-Importing this package loads NumPy and array-api-compat, and nothing optional.
+Importing this package loads NumPy, array-api-compat and the layer, and nothing optional; the modules of floor 2 and
+above, and `rank`, load when they are first named.
 """
 
-from lora_np import (
-    conventions,
-    cost,
-    counts,
-    equations,
-    errors,
-    gradient_view,
-    lora,
-    merging,
-    optim,
-    prune,
-    rank,
-    subspace,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from lora_np import conventions, errors, lora, merging
 from lora_np.conventions import from_row_form, promote, to_row_form
 from lora_np.errors import LoraNpError
 from lora_np.lora import (
@@ -40,6 +34,10 @@ from lora_np.lora import (
     symmetric_base,
 )
 from lora_np.merging import Merged, merge, unmerge
+
+if TYPE_CHECKING:
+    from lora_np import cost, counts, equations, gradient_view, optim, prune, rank, subspace
+    from lora_np.backends import get_backend
 
 __version__ = "0.1.0"
 
@@ -59,6 +57,7 @@ __all__ = [
     "forward",
     "forward_via_weight",
     "from_row_form",
+    "get_backend",
     "gradient_view",
     "init",
     "lora",
@@ -75,3 +74,14 @@ __all__ = [
     "to_row_form",
     "unmerge",
 ]
+
+_LAZY = ("cost", "counts", "equations", "gradient_view", "optim", "prune", "rank", "subspace")
+
+
+def __getattr__(name: str) -> ModuleType | object:
+    """Load a module of the upper floors when it is first named."""
+    if name in _LAZY:
+        return import_module(f"lora_np.{name}")
+    if name == "get_backend":
+        return import_module("lora_np.backends").get_backend
+    raise AttributeError(f"module 'lora_np' has no attribute {name!r}")

@@ -7,6 +7,8 @@ that enters comes out.  X may have any number of leading axes; a gradient of `Lo
 Both forms stand in this one file, longer than most, so that they can be read side by side.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
