@@ -1,0 +1,21 @@
+"""What `lora-np verify` runs: each equation's code against another road to the same number.  Floor 6.
+
+    implementation    the functions under test, by name: the reference, or one with some of them replaced
+    check             what a check is, what it found, and running it
+    cases             seeded layers, and the same in exact rational or extended arithmetic
+    layer             forward, backward and merge against the written-out formula in that arithmetic
+    derivatives       gradients against HIPS autograd and against finite differences
+    pairs             equal forms against each other
+    optimizer_view    LoRA as an optimizer on the full gradient
+    pruning           gradients and importance of groups
+    factoring         rank factorizations, the singular value decomposition
+    registry          the table of all checks, and running it
+
+A new method adds one `Check` to the table at the end of the file of its subject.  Nothing here prints or writes.
+"""
+
+from lora_np.conformance.verify.check import Check, Result, run
+from lora_np.conformance.verify.implementation import Implementation, available, reference
+from lora_np.conformance.verify.registry import CHECKS, plan, verify
+
+__all__ = ["CHECKS", "Check", "Implementation", "Result", "available", "plan", "reference", "run", "verify"]
