@@ -233,7 +233,7 @@ def architecture(name: str | Architecture) -> Architecture:
     """
     if isinstance(name, Architecture):
         return name
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         close = difflib.get_close_matches(str(name).lower(), ARCHITECTURES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ConfigError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {name!r}", fix=hint)

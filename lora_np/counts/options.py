@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +40,7 @@ def settle(a: Architecture, method: str, known: Mapping[str, Any], given: dict[s
     if "targets" in options:
         options["targets"] = _settle_targets(a, options, given)
         if "rank" in options:
-            options["rank"] = _settle_ranks(options["rank"], options["targets"])
+            options["rank"] = _settle_ranks(a, options["rank"], options["targets"])
     elif "rank" in options:
         checks.require_rank(options["rank"])
     return options
@@ -51,6 +51,10 @@ def _settle_targets(a: Architecture, options: dict[str, Any], given: dict[str, A
     wanted = options["targets"]
     if "targets" not in given and isinstance(options.get("rank"), Mapping):
         wanted = tuple(options["rank"])
+    if not isinstance(wanted, Iterable):
+        raise ConfigError(
+            f"targets must be names, got {type(wanted).__name__} {wanted!r}", fix='for example "q,v"'
+        )
     words = wanted.split(",") if isinstance(wanted, str) else list(wanted)
     words = [str(word).strip() for word in words]
     peft = {name: target for target, name in a.peft_names.items()}
@@ -74,9 +78,13 @@ def _settle_targets(a: Architecture, options: dict[str, Any], given: dict[str, A
     return chosen
 
 
-def _settle_ranks(rank: Any, targets: tuple[str, ...]) -> Mapping[str, int]:
-    """Give every target a rank."""
-    ranks = rank if isinstance(rank, Mapping) else dict.fromkeys(targets, rank)
+def _settle_ranks(a: Architecture, rank: Any, targets: tuple[str, ...]) -> Mapping[str, int]:
+    """Give every target a rank; a mapping may use PEFT's names."""
+    peft = {name: target for target, name in a.peft_names.items()}
+    if isinstance(rank, Mapping):
+        ranks = {peft.get(name, name): value for name, value in rank.items()}
+    else:
+        ranks = dict.fromkeys(targets, rank)
     if set(ranks) != set(targets):
         raise ConfigError(
             f"rank names {', '.join(ranks)} but targets are {', '.join(targets)}; expected the same names",
