@@ -310,6 +310,8 @@ class TestBadInput:
             importance(W, W.astype(int), groups.rows(2))
         with pytest.raises(ConfigError, match="did you mean 'sum-squared'"):
             importance(W, W, groups.rows(2), form="sum-square")
+        with pytest.raises(ConfigError, match="axis must be 0"):
+            line_sums(W, W, axis=2, form="sum-abs")
         with pytest.raises(ConfigError, match="tile"):
             importance(W, W, groups.rows(2), tile=0)
         with pytest.raises(ShapeError, match=r"gY \(4, 2\) and Y \(4, 3\) must share a shape"):

@@ -104,7 +104,17 @@ class TestAcross:
             mask_across(scores, 0.5)
         assert not mask_across(scores, 0.5, least=0)["head"].any()
 
+    def test_runs_on_every_array_library(self, library):
+        scores = {"a": library.asarray(np.array([1.0, 8.0])), "b": library.asarray(np.array([2.0, 9.0, 3.0]))}
+        got = mask_across(scores, 0.6)
+        assert {name: library.to_numpy(one).tolist() for name, one in got.items()} == {
+            "a": [False, True],
+            "b": [False, True, False],
+        }
+
     def test_layers_must_match(self):
+        with pytest.raises(DTypeError, match="promote"):
+            mask_across({"a": np.ones(2), "b": np.ones(2, np.float32)}, 0.5)
         for scores, kept in [({}, None), ({"a": np.ones(2)}, {"b": np.ones(2, bool)})]:
             with pytest.raises(GroupError, match="expected the same layers"):
                 mask_across(scores, 0.5, kept=kept)

@@ -18,7 +18,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float, Int
-from lora_np.errors import ShapeError
+from lora_np.errors import ConfigError, ShapeError
 from lora_np.prune.factored import Matrix, array_of, require_matrix, rows_of, shape_of
 from lora_np.prune.gradients import require_gradient
 from lora_np.prune.groups import Groups, Part, by_part
@@ -92,6 +92,8 @@ def line_sums(W: Matrix, G: Matrix, *, axis: int | None, form: str, tile: int = 
     """
     checks.require_one_of("form", form, FORMS)
     checks.require_int("tile", tile, minimum=1)
+    if axis not in (0, 1, None):
+        raise ConfigError(f"axis must be 0 (rows), 1 (columns) or None (entries), got {axis!r}")
     _require_alike(W, G)
     d, k = shape_of(W)
     xp = array_namespace(array_of(W))

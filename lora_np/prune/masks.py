@@ -73,6 +73,7 @@ def mask_across(
         raise GroupError(
             f"scores are of {list(scores)}, masks of {list(kept or {})}; expected the same layers"
         )
+    checks.require_same_dtype(**scores)
     xp = array_namespace(*scores.values())
     joined = xp.concat(list(scores.values()))
     before = None if kept is None else xp.concat([kept[name] for name in scores])
