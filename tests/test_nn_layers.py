@@ -54,7 +54,7 @@ class TestNeuronAndLayer:
 
     @given(dense_layers())
     def test_forward_and_backward_are_exact_to_rounding(self, drawn):
-        """Property 12.  [net-linear] [net-backward]: against Fractions, in units of u of the sums of absolute values."""
+        """Property 12.  [net-linear] [net-backward]: against Fractions, in units of u, within the gold level."""
         X, layer, gY = drawn
         F = exact.fractions_of
         Y = dense.forward(X, layer)
@@ -125,7 +125,7 @@ class TestActivations:
     """[net-tanh] [net-relu] [net-gelu]"""
 
     def test_equals_the_scalar_formula(self, name, library):
-        """A handful of operations on one number each; tanh of two libraries may differ by a few units in the last place."""
+        """A handful of operations on one number; tanh of two libraries may differ in the last place or two."""
         H = np.array([[-30.0, -3.0, -1.0, -1e-3, 0.0], [1e-9, 0.5, 1.0, 2.5, 30.0]])
         got = library.to_numpy(activations.activation(name).apply(library.asarray(H)))
         want = np.array([[NAIVE[name](h) for h in row] for row in H.tolist()])

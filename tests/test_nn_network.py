@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_np.errors import ConfigError, DTypeError, RankError, ShapeError
-from lora_np.lora import LoraParams, init as lora_init
+from lora_np.lora import LoraParams
+from lora_np.lora import init as lora_init
 from lora_np.nn import network
 from lora_np.nn.dense import Dense
 from lora_np.nn.losses import cross_entropy, cross_entropy_gradient

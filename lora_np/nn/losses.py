@@ -71,7 +71,7 @@ def accuracy(L: Float[Array, "N c"], y: Int[Array, " N"]) -> float:
     _require_logits(L, y)
     xp = array_namespace(L)
     right = xp.argmax(L, axis=1) == y
-    return int(xp.sum(xp.astype(right, xp.int64))) / L.shape[0]
+    return float(int(xp.sum(xp.astype(right, xp.int64))) / L.shape[0])
 
 
 def _one_hot(L: Array, y: Array) -> Bool[Array, "N c"]:

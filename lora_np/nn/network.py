@@ -71,8 +71,8 @@ class Signals(NamedTuple):
     gX[0] is the gradient of the network's input; gX[l] is before the activation is pulled back, gY[l] after it.
     """
 
-    gX: tuple[Float[Array, "N k"], ...]
-    gY: tuple[Float[Array, "N d"], ...]
+    gX: tuple[Float[Array, "N k"], ...]  # noqa: N815 (g and a capital: the gradient of a matrix)
+    gY: tuple[Float[Array, "N d"], ...]  # noqa: N815
     adapters: tuple[LoraParams | None, ...]
 
 
@@ -115,7 +115,8 @@ def with_adapters(
         if index not in range(len(net.layers)):
             raise ConfigError(f"layers must name layers 0 to {len(net.layers) - 1}, got {index}")
         W = net.layers[index].W
-        adapters[index] = lora.init(rng, *W.shape, min(rank, *W.shape), dtype=W.dtype)
+        d, k = W.shape
+        adapters[index] = lora.init(rng, d, k, min(rank, d, k), dtype=W.dtype)
     return replace(net, adapters=tuple(adapters), scale=lora.scaling(alpha, rank))
 
 

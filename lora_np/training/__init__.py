@@ -14,7 +14,6 @@ A loop can be left at any state and taken up again from it, from memory or from 
 from lora_np.training.loop import Settings, State, evaluate, start, train
 from lora_np.training.plans import METHODS, count_trainable
 from lora_np.training.pruning import PruneSettings, physically_shrunk, prune_and_train
-
 from lora_np.training.saving import load, save
 from lora_np.training.scores import CRITERIA
 from lora_np.training.tasks import SHIFTS, Task, digit_tasks

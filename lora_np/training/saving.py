@@ -67,7 +67,8 @@ def _arrays_of(state: State) -> dict[str, Array]:
     """Name every array of a state."""
     import numpy as np
 
-    net, named = state.network, {}
+    net = state.network
+    named: dict[str, Array] = {}
     for index, (layer, p) in enumerate(zip(net.layers, net.adapters, strict=True)):
         named |= {f"layers.{index}.{name}": value for name, value in layer._asdict().items()}
         if p is not None:
@@ -122,7 +123,7 @@ def _rebuilt(
         raise RunFileError(f"{path} lacks {error}: it is not a run that lora_np saved") from None
     except LoraNpError as error:
         raise RunFileError(f"{path} holds a run that cannot be: {error.problem}") from None
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise RunFileError(f"{path} holds no run that can be read: {error}") from None
     return state, settings
 

@@ -44,7 +44,7 @@ def prune_at_once(
                 scores = score(criterion, seen._replace(rng=np.random.default_rng([seed, 3])))
                 for ratio in ratios:
                     net = mask_units(seen.net, scores, ratio)
-                    facts = {"experiment": "prune at once", "adapted_for": steps, "shift": shift}
+                    facts: Record = {"experiment": "prune at once", "adapted_for": steps, "shift": shift}
                     accuracy = evaluate(net, base.shifted)[1]
                     yield {**facts, **_facts(criterion, ratio, sparsity(net), seed, accuracy)}
 
@@ -78,9 +78,8 @@ def prune_while_adapting(
                 rng = np.random.default_rng([seed, 4])
                 net = adapted_start(base.network, RANK, rng)
                 state = start(net, base.shifted, training, rng)
-                for state in prune_and_train(state, base.shifted, settings):  # noqa: B007 (the last is wanted)
-                    pass
-                facts = _facts(criterion, target, sparsity(state.network), seed, state.accuracy)
+                *_, final = prune_and_train(state, base.shifted, settings)
+                facts = _facts(criterion, target, sparsity(final.network), seed, final.accuracy)
                 yield {"experiment": "prune while adapting", "shift": shift, **facts}
 
 
