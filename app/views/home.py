@@ -19,7 +19,7 @@ rank = st.select_slider(
     value=8,
     key="rank",
     bind=frame.URL,
-    help="B has r columns and A has r rows. Their product B·A is as large as W₀, but holds only r independent directions.",
+    help="B has r columns and A has r rows. B·A is as large as W₀, but holds only r independent directions.",
 )
 record = home.layer(SIDE, SIDE, rank)
 left, right = st.columns([3, 1], vertical_alignment="center")

@@ -10,10 +10,10 @@ from lora_np.figures.chart import counted, in_bytes, percent
 
 frame.heading(
     "Parameters and memory",
-    "LoRA trains thousands of times fewer numbers. Does it take thousands of times less memory?",
+    "LoRA trains a thousand times fewer numbers. Does it take a thousand times less memory?",
 )
 frame.predict(
-    "LLaMA-7B, LoRA of rank 8 on q and v: 1600 times fewer trained numbers. How much less memory does a step take?",
+    "LLaMA-7B, LoRA of rank 8 on q and v: 1600 times fewer trained numbers. How much less memory?",
     ["about 5 times less", "about 40 times less", "about 1600 times less"],
     answer="about 5 times less",
     because="Gradients and optimizer state vanish, but the frozen weights must still be there, and most activations too.",
@@ -108,9 +108,7 @@ if snippet:
     with st.expander("These settings for PEFT"):
         st.code(snippet, language="python")
 with st.expander("Do such counts give the figures that the LoRA paper prints?"):
-    st.markdown(
-        f"{frame.tag('quoted', 'Hu et al., arXiv 2106.09685')} beside {frame.tag('computed')}; not all come out."
-    )
+    st.markdown(f"{frame.tag('quoted', 'Hu et al., arXiv 2106.09685')} beside {frame.tag('computed')}.")
     st.dataframe(params.paper_rows(), hide_index=True, alt="The paper's printed parameter counts beside ours")
     st.dataframe(params.paper_claims(), hide_index=True, alt="The paper's statements on memory beside ours")
 frame.equations("count-lora", "memory-training")

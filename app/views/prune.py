@@ -1,3 +1,122 @@
+"""LoRAPrune: which units may go, by which measure, and what really gets faster."""
+
 import streamlit as st
 
-st.title("Under construction")
+from app import frame
+from app.logic import prune
+from lora_np.figures import prune as figures
+from lora_np.figures.chart import in_seconds, percent
+
+frame.heading(
+    "LoRAPrune",
+    "LoRA trains two thin strips. Can their gradients tell which parts of the frozen network may go?",
+)
+frame.predict(
+    "Half of the hidden units are set to zero by a mask. How much faster does the network get?",
+    ["not at all", "about twice", "about four times"],
+    answer="not at all",
+    because="A mask multiplies the same numbers, zeros among them. Only taking rows and columns away makes it faster.",
+    key="guess_prune",
+)
+with frame.controls():
+    first, second = st.columns(2)
+    with first:
+        criterion = st.selectbox("Rank the units by", prune.NAMES, key="criterion", bind=frame.URL)
+        st.caption(f"Here: {prune.words(criterion)}.")
+    with second:
+        ratio = st.slider("Share of units to cut", 0.0, 0.9, 0.5, 0.05, key="ratio", bind=frame.URL)
+        layer = st.segmented_control(
+            "Hidden layer that is shown",
+            list(prune.LAYERS),
+            default="first (96 units)",
+            required=True,
+            key="layer",
+            bind=frame.URL,
+        )
+
+with frame.stopwatch() as seconds:
+    scene = prune.scene(criterion, ratio)
+index = prune.LAYERS[layer]
+frame.numbers(
+    ("Accuracy before", percent(scene.accuracy_before), "measured"),
+    ("with the mask", percent(scene.accuracy_masked), "measured"),
+    ("physically smaller", percent(scene.accuracy_smaller), "measured"),
+    ("FLOPs with the mask", f"{scene.flops[0]:,}", "computed"),
+    ("FLOPs smaller", f"{scene.flops[1]:,}", "computed"),
+)
+st.caption(
+    "A real network of 64, 96, 64 and 10 units: pretrained on handwritten digits, then adapted by LoRA of rank 4 for "
+    "100 steps to the digits turned by a quarter. Cut without further training; accuracy is on digits held out."
+)
+left, right = st.columns(2)
+with left:
+    frame.show(
+        figures.importance_bars(
+            scene.scores[index], scene.kept[index], criterion=criterion, layer=f"Layer {index + 1}"
+        ),
+        key="prune_importance",
+    )
+with right:
+    frame.show(
+        figures.against_truth(
+            scene.scores[index],
+            prune.run().removal[index],
+            scene.kept[index],
+            criterion=criterion,
+            correlation=scene.correlation[index],
+        ),
+        key="prune_truth",
+        kind="measured",
+    )
+
+adapted = st.segmented_control(
+    "Steps of LoRA before the cut", [100, 1000], default=100, required=True, key="adapted", bind=frame.URL
+)
+rows = prune.curves(adapted)
+if rows:
+    frame.show(
+        figures.accuracy_curves(rows, ratio=ratio, chosen=criterion), key="prune_curves", kind="measured"
+    )
+else:
+    st.info(
+        "The curves over seeds are not on this machine: `python -m lora_np.training.experiments` makes them."
+    )
+
+st.subheader("Try it on this machine", anchor=False)
+with st.container(horizontal=True):
+    slow = criterion == "removal"
+    train = st.button("Prune while adapting", key="live", type="primary", disabled=slow)
+    clock = st.button("Time mask against smaller network", key="clock")
+if slow:
+    st.caption(
+        "Removing every unit in turn at every step would take too long here; choose another criterion."
+    )
+if train:
+    bar = st.progress(0.0, "Adapting by LoRA, cutting units on the way …")
+    for state in prune.live(criterion, ratio):
+        bar.progress(
+            state.step / prune.STEPS,
+            f"Step {state.step} of {prune.STEPS}: accuracy {percent(state.accuracy)}",
+        )
+    bar.empty()
+    st.markdown(
+        f"{frame.tag('measured')} Cut step by step to {percent(ratio)} while {prune.STEPS} steps of LoRA repair what is "
+        f"lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when cut at once."
+    )
+if clock:
+    masked, smaller = prune.times(criterion, ratio)
+    st.markdown(
+        f"{frame.tag('measured')} One forward pass over the held-out digits: **{in_seconds(masked)}** with the mask, "
+        f"**{in_seconds(smaller)}** physically smaller."
+    )
+st.markdown(
+    "**What you should see.** The magnitude of a weight is not its importance: compare it with chance. The exact "
+    "gradient of a whole unit can be read off the activations, without any gradient of W₀. LoRAPrune's estimate needs "
+    "only the strips' own gradients, and it is an estimate: look at its correlation. One mask serves W₀ and B A alike, "
+    "so what is left still merges."
+)
+frame.equations("prune-estimate", "prune-group-sum", "prune-group-dot", "prune-mask", "prune-shrink")
+sources = [prune.SOURCES[criterion]] if criterion in prune.SOURCES else []
+frame.ending(
+    *sources, *prune.CODE, seconds=seconds(), criterion=criterion, ratio=ratio, layer=layer, adapted=adapted
+)

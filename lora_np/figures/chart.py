@@ -6,6 +6,7 @@ the same.  Paper, grid and fonts belong to whoever shows the figure, so nothing 
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,15 +29,19 @@ DIVERGING = ((0.0, BLUE), (0.5, "rgba(128,128,128,0)"), (1.0, VERMILLION))
 """Blue below, vermillion above, and nothing at zero: the paper shows through, white or black."""
 
 
+Table = Mapping[str, Sequence[Any]]
+"""Columns of equal length by name; None where there is no number."""
+
+
 class Chart(NamedTuple):
     """A picture: the figure, what it shows in one computed sentence, and the numbers in it by column."""
 
     figure: go.Figure
     alt: str
-    table: Mapping[str, Sequence[Any]]
+    table: Table
 
 
-def csv_text(table: Mapping[str, Sequence[Any]]) -> str:
+def csv_text(table: Table) -> str:
     """Write a chart's table as CSV, one header line first.
 
     >>> csv_text({"rank": [1, 2], "error": [0.5, 0.25]}).split()
@@ -78,6 +83,15 @@ def finished(figure: go.Figure, *, x: str = "", y: str = "", height: int = 340) 
     figure.update_xaxes(title_text=x, automargin=True)
     figure.update_yaxes(title_text=y, automargin=True)
     return figure
+
+
+def mark(figure: go.Figure, x: float, text: str, *, log: bool = False, side: str = "left") -> None:
+    """Draw a dotted line down at `x` and write beside it; `side` is where the text hangs."""
+    figure.add_vline(x=x, line={"color": GREY, "dash": "dot"})
+    place = (
+        math.log10(x) if log else x
+    )  # subtle: on a log axis, lines are placed by value and texts by exponent
+    figure.add_annotation(x=place, y=1, yref="paper", text=text, showarrow=False, xanchor=side, yanchor="top")
 
 
 # ---- numbers as a reader wants them --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Pictures of cost: work and traffic of each variant, where the two forms cross, prediction beside measurement.  Floor 6."""
+"""Pictures of cost: work and traffic of each variant, where the forms cross, prediction and clock.  Floor 6."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lora_np.cost import LinearCosts
-from lora_np.figures.chart import GREY, Chart, bar_style, counted, finished, in_seconds, line_style
+from lora_np.figures.chart import Chart, Table, bar_style, counted, finished, in_seconds, line_style, mark
 
 VARIANTS = ("frozen", "lora-2", "lora-1", "merged", "full")
 """In the order in which a reader compares them."""
@@ -61,17 +61,12 @@ def crossing(
     figure = go.Figure()
     for index, (name, values) in enumerate(ratios.items()):
         figure.add_scatter(x=list(rows), y=list(values), name=name, mode="lines+markers", **line_style(index))
-    meets = rows[0] <= crossover <= rows[-1]
-    if meets:
-        figure.add_vline(
-            x=crossover, line={"color": GREY, "dash": "dot"}, annotation_text=f"N* = {crossover:.0f}"
-        )
-    figure.add_vline(
-        x=here, line={"color": GREY, "width": 1}, annotation_text="here", annotation_position="bottom right"
-    )
+    if rows[0] <= crossover <= rows[-1]:
+        mark(figure, crossover, f" N* = {crossover:.0f} ", log=True, side="right")
+    mark(figure, here, " here ", log=True)
     finished(figure, x="rows of the batch N (tokens)", y=f"{phase} FLOPs over frozen")
-    figure.update_xaxes(type="log", dtick=1)
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(type="log", tickvals=list(rows[::3]), ticktext=[f"{n:,}" for n in rows[::3]])
+    figure.update_yaxes(type="log", dtick="D2")
     at = list(rows).index(here)
     said = ", ".join(f"{name} {values[at]:.3g}" for name, values in ratios.items())
     end = (
@@ -98,7 +93,7 @@ def measured_times(predicted: Mapping[str, float], measured: Mapping[str, float]
         f"Measured here: {', '.join(f'{name} {in_seconds(measured[name])}' for name in names)}. "
         f"Of the two forms {fastest} is faster at these sizes."
     )
-    table = {
+    table: Table = {
         "variant": names,
         "predicted floor (ms)": [1e3 * predicted[name] for name in names],
         "measured (ms)": [1e3 * measured[name] for name in names],

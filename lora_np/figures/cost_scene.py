@@ -28,9 +28,9 @@ class CostScene:
         """The batch from which lora-1 takes fewer FLOPs in this phase; infinite where it never does."""
         return float(getattr(self.crossings, f"{self.phase}_counted"))
 
-    def step_over_frozen(self, variant: str) -> float:
-        """The FLOPs of a step over the frozen layer's."""
-        return self.costs[variant].step_flops / self.costs["frozen"].step_flops
+    def step_over(self, variant: str, other: str = "frozen") -> float:
+        """Divide the FLOPs of a step in two variants."""
+        return self.costs[variant].step_flops / self.costs[other].step_flops
 
 
 def cost_scene(
@@ -81,5 +81,5 @@ def seconds(times: Mapping[str, LinearTime], *, phase: str) -> dict[str, float]:
 
 
 def _parts(phase: str) -> tuple[str, ...]:
-    """A step is forward and backward."""
+    """Name the parts of a phase: a step is forward and backward."""
     return ("forward", "backward") if phase == "step" else (phase,)

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from lora_np.figures.chart import BLUE, GREY, VERMILLION, Chart, finished, percent
+from lora_np.figures.chart import BLUE, GREY, VERMILLION, Chart, Table, finished, percent
 
 
 def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -> Chart:
@@ -30,7 +30,7 @@ def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -
         f"Drawn to scale: a frozen {d} × {k} square W0, plus a strip B of {d} × {rank} times a strip A of "
         f"{rank} × {k}; the strips hold {trained:,} numbers, {percent(trained / frozen)} of the square's {frozen:,}."
     )
-    table = {
+    table: Table = {
         "matrix": ["W0", "B", "A"],
         "rows": [d, d, rank],
         "columns": [k, rank, k],

@@ -10,6 +10,7 @@ from lora_np.figures.chart import (
     BLUE,
     VERMILLION,
     Chart,
+    Table,
     bar_style,
     counted,
     finished,
@@ -104,7 +105,7 @@ def treemap(count: Count) -> Chart:
         f"{percent(count.share)}; areas are in proportion, the trained ones in colour"
         f"{', too small to see here.' if count.share < 1e-3 else '.'}"
     )
-    table = {
+    table: Table = {
         "group": [group for group, _, _ in sums],
         "part": [leaf for _, leaf, _ in sums],
         "trained": ["yes" if trained else "no" for _, _, trained in sums],
@@ -131,7 +132,7 @@ def memory_bars(memory: Mapping[str, Memory]) -> Chart:
         f"{first.total / max(last.total, 1):.1f} times less. The largest part of the latter is {_TERMS[top]}, "
         f"{in_bytes(getattr(last, top))}."
     )
-    table = {"training": names} | {
+    table: Table = {"training": names} | {
         f"{word} (bytes)": [getattr(memory[name], term) for name in names] for term, word in _TERMS.items()
     }
     return Chart(figure, alt, table)

@@ -56,7 +56,7 @@ def params_scene(
     >>> scene.count.trainable, scene.same_budget["q"]
     (18874368, 8)
     """
-    options = {"rank": rank, "targets": targets}
+    options: dict[str, Any] = {"rank": rank, "targets": targets}
     known = METHODS[method].options if method in METHODS else {}
     here = count(name, method, **{key: value for key, value in options.items() if key in known})
     full = count(name, "full")

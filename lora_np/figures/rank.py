@@ -7,7 +7,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lora_np._typing import Array, Float
-from lora_np.figures.chart import BLUE, DIVERGING, GREY, VERMILLION, Chart, bar_style, finished, percent
+from lora_np.figures.chart import (
+    BLUE,
+    DIVERGING,
+    VERMILLION,
+    Chart,
+    Table,
+    bar_style,
+    finished,
+    mark,
+    percent,
+)
 
 CELLS = 64  # a heatmap shows at most this many cells a side
 
@@ -73,7 +83,7 @@ def triptych(
     )
     names = [name for name, Z in zip(panels, cells, strict=True) for _ in range(Z.size)]
     where = np.indices(cells[0].shape).reshape(2, -1)
-    table = {
+    table: Table = {
         "panel": names,
         "cell row": np.tile(where[0], 3).tolist(),
         "cell column": np.tile(where[1], 3).tolist(),
@@ -96,7 +106,7 @@ def spectrum(sigma: Sequence[float], *, rank: int, energy: float, effective_rank
         f"the first {min(rank, values.size)} hold {percent(energy)} of the energy, "
         f"and the effective rank is {effective_rank:.1f}."
     )
-    table = {"i": index.tolist(), "singular value": values.tolist(), "kept": (index <= rank).tolist()}
+    table: Table = {"i": index.tolist(), "singular value": values.tolist(), "kept": (index <= rank).tolist()}
     return Chart(figure, alt, table)
 
 
@@ -119,16 +129,16 @@ def error_curve(
         name="measured ‖M − B A‖",
         marker={"color": VERMILLION, "symbol": "diamond-open", "size": 9, "line": {"width": 2}},
     )
-    figure.add_vline(x=rank, line={"color": GREY, "dash": "dot"}, annotation_text=f"r = {rank}")
+    mark(figure, rank, f" r = {rank} ", side="left" if 2 * rank < len(ranks) else "right")
     finished(figure, x="rank r", y=f"error ({unit})")
     figure.update_yaxes(rangemode="tozero")
     alt = (
-        f"The error left falls from {percent(bound[0])} of the norm at rank 0 to {percent(bound[rank])} at rank {rank}; "
-        f"the measured error there is {percent(measured[rank])}."
+        f"The error left falls from {percent(bound[0])} of the norm at rank 0 to {percent(bound[rank])} at rank "
+        f"{rank}; the measured error there is {percent(measured[rank])}."
         if bound[0]
         else "The matrix is zero: no error at any rank."
     )
-    table = {
+    table: Table = {
         "rank": ranks,
         f"least possible error ({unit})": list(bound),
         f"measured error ({unit})": [measured.get(r) for r in ranks],
