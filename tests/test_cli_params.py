@@ -65,6 +65,7 @@ def test_people_get_a_table(run):
         assert words in out
     assert "rank q=4,v=2" in run("gpt2", "--rank", "q=4,v=2")[1]
     assert "saved file, 16 bit: 1.54 kB" in run("gpt2", "-m", "linear-probe", "--classes", "1")[1]
+    assert "saved file, 16 bit: 48 B" in run("gpt2", "-m", "lora-xs", "--rank", "1")[1]
     assert "13.5 GB" in run("llama-7b", "-m", "full")[1]
 
 

@@ -88,6 +88,7 @@ def test_flops_are_the_closed_formulas(N, d, k, r):
     assert costs["lora-1"].backward.flops == 2 * base + 4 * d * k * r + r * (d + k)
     assert costs["lora-2"].backward.flops == base + 4 * N * r * (d + k) + N * (r + k) + d * r
     assert costs["merged"].step_flops == costs["frozen"].step_flops
+    assert costs["frozen"].step_bytes_moved == 8 * 2 * (N * d + d * k + N * k)
     assert costs["merged"].once.flops == 2 * d * k * (r + 1)
 
 

@@ -80,14 +80,14 @@ def _settle_targets(a: Architecture, options: dict[str, Any], given: dict[str, A
 
 def _settle_ranks(a: Architecture, rank: Any, targets: tuple[str, ...]) -> Mapping[str, int]:
     """Give every target a rank; a mapping may use PEFT's names."""
-    peft = {name: target for target, name in a.peft_names.items()}
+    peft: dict[Any, str] = {name: target for target, name in a.peft_names.items()}
     if isinstance(rank, Mapping):
         ranks = {peft.get(name, name): value for name, value in rank.items()}
     else:
         ranks = dict.fromkeys(targets, rank)
     if set(ranks) != set(targets):
         raise ConfigError(
-            f"rank names {', '.join(ranks)} but targets are {', '.join(targets)}; expected the same names",
+            f"rank names {', '.join(map(str, ranks))} but targets are {', '.join(targets)}; expected the same names",
             fix="leave targets out, or give one rank for all",
         )
     for value in ranks.values():
