@@ -10,9 +10,26 @@ from fractions import Fraction
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 
 from lora_np.conformance.bounds import unit_roundoff
+from lora_np.rank.kernels import REFERENCE
 from tests.strategies import LAYOUTS, fill, lay_out
+
+ROADS = ["reference", "numba", "numba-python"]
+"""The NumPy reference, the compiled kernels, and the compiled kernels' own Python source."""
+
+
+def kernels_of(road, monkeypatch):
+    """The three kernels of one road; skips where Numba is missing."""
+    if road == "reference":
+        return REFERENCE
+    module = pytest.importorskip("lora_np.backends.numba_rank", reason="Numba is not installed")
+    if road == "numba-python":
+        for name, function in vars(module).copy().items():
+            if hasattr(function, "py_func"):
+                monkeypatch.setattr(module, name, function.py_func)
+    return module.KERNELS
 
 
 def roundings(M):

@@ -21,17 +21,10 @@ from tests.naive import rank as naive
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture(params=["reference", "numba", "numba-python"])
+@pytest.fixture(params=rank_checks.ROADS)
 def kernels(request, monkeypatch):
-    """The three kernels of each road in turn."""
-    if request.param == "reference":
-        return REFERENCE
-    module = pytest.importorskip("lora_np.backends.numba_rank", reason="Numba is not installed")
-    if request.param == "numba-python":
-        for name, function in vars(module).copy().items():
-            if hasattr(function, "py_func"):
-                monkeypatch.setattr(module, name, function.py_func)
-    return module.KERNELS
+    """The kernels of each road in turn."""
+    return rank_checks.kernels_of(request.param, monkeypatch)
 
 
 @shared

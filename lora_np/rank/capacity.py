@@ -84,7 +84,7 @@ def shortfall(delta_W: Float[Array, "d k"] | SVD, *, rank: int) -> float:
     """
     checks.require_int("rank", rank, minimum=0)
     sigma = (delta_W if isinstance(delta_W, SVD) else svd(delta_W)).sigma
-    tail = sigma[rank:]
+    tail = sigma[min(rank, sigma.shape[0]) :]
     largest = float(tail[0]) if tail.shape[0] else 0.0
     xp = array_namespace(sigma)
     return largest * float(xp.sqrt(xp.sum((tail / largest) ** 2))) if largest else 0.0

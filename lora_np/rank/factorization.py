@@ -123,12 +123,12 @@ def _factor_by_svd(M: Array, tol: float | None, kernels: Kernels) -> tuple[Array
     xp = array_namespace(M)
     U, sigma, Vt, exponent = decompose(M, kernels)
     r = _count_above(sigma, _threshold(M, tol, exponent, sigma))
-    root = xp.sqrt(sigma[:r])
+    half, odd = divmod(exponent, 2)
+    root = xp.sqrt(sigma[:r] * 2.0**odd)  # so that each factor carries the same power of two
     B, C = U[:, :r] * root[None, :], root[:, None] * Vt[:r, :]
-    half = exponent // 2
     return (
         xp.astype(times_power_of_two(B, half), M.dtype),
-        xp.astype(times_power_of_two(C, exponent - half), M.dtype),
+        xp.astype(times_power_of_two(C, half), M.dtype),
     )
 
 

@@ -17,7 +17,7 @@ def times_power_of_two(x: Array, exponent: int) -> Array:
     """Multiply by 2**exponent, in two halves because 2.0**1074 does not exist.
 
     >>> import numpy as np
-    >>> times_power_of_two(np.array([5e-324]), 1074)
+    >>> times_power_of_two(np.full(1, 5e-324), 1074)
     array([1.])
     """
     half = exponent // 2
