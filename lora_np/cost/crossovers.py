@@ -7,8 +7,8 @@ FLOP; a test holds this on both sides of every crossover.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from lora_np import checks
 
@@ -16,8 +16,7 @@ Rows = Fraction | float
 """A number of rows; infinity where there is no crossover."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crossovers:
+class Crossovers(NamedTuple):
     """Rows N above which lora-1 wins, and ranks up to which lora-2 always does.
 
     `forward_rows`      products only: N = d k / (d + k), whatever the rank

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,7 @@ not to float32, where scaling a large temporary makes another.
 Shape = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """The cost of one operation: the formula it computes, FLOPs, bytes moved, and the size of its result."""
 
     formula: str
@@ -58,8 +58,7 @@ class Phase:
         return iter(self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class VariantCost:
+class VariantCost(NamedTuple):
     """The cost of one variant: forward, backward, what it holds between the two, and what it does once."""
 
     forward: Phase

@@ -9,7 +9,6 @@ until its function returns.  Nothing here holds numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,8 +22,7 @@ class Step(NamedTuple):
     right: str
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """The forward and backward steps of one variant.
 
     `kept` are results of forward, besides X and Y, that backward needs; `once` is work done before any batch.

@@ -8,7 +8,7 @@ dropout on, a block of GPT's kind keeps s b h (34 + 5 a s / h) bytes, the publis
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from lora_np import checks
 from lora_np.counts.parts import Architecture, Part
@@ -24,8 +24,7 @@ _BOTTLENECKS = ("A", "Q", "d", "b")
 """Tensors behind which a narrow array, as wide as their first axis, is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Activations:
+class Activations(NamedTuple):
     """Bytes kept for backward, by what needs them.
 
     `norms` their inputs; `attention` q, k, v and the probabilities; `nonlinearity` what the feed-forward function
@@ -44,7 +43,7 @@ class Activations:
     @property
     def total(self) -> int:
         """Their sum."""
-        return sum(asdict(self).values())
+        return sum(self)
 
 
 def activation_bytes(
@@ -91,7 +90,7 @@ def activation_bytes(
 
 def _recomputed(kept: Activations, a: Architecture, row: int) -> Activations:
     """Keep the blocks' inputs and one block's arrays, each term rounded up; the head as it is."""
-    one = {name: -(-value // a.layers) for name, value in asdict(kept).items() if name != "head"}
+    one = {name: -(-value // a.layers) for name, value in kept._asdict().items() if name != "head"}
     one["norms"] += a.width * a.layers * row
     return Activations(head=kept.head, **one)
 

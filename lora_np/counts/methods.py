@@ -9,9 +9,8 @@ how its butterflies are stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from lora_np import checks
 from lora_np.counts import rules
@@ -22,8 +21,7 @@ from lora_np.counts.result import Count, Row
 from lora_np.counts.rules import Change, Options
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """One way to fine-tune: its rule, options with defaults (None: required), formula and source."""
 
     rule: Callable[[Architecture, Options], Change]

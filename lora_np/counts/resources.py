@@ -6,14 +6,13 @@ beside the printed one; `arithmetic` is the line that a reader can check with a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_np.counts.memory import adapter_file_bytes, training_memory
 from lora_np.counts.methods import count
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One printed figure, ours, how it comes about, and one of `paper_tables.VERDICTS`."""
 
     name: str
