@@ -7,15 +7,29 @@
     derivatives       gradients against HIPS autograd and against finite differences
     pairs             equal forms against each other
     optimizer_view    LoRA as an optimizer on the full gradient
+    steps             SGD, momentum, Adam, AdamW, and the rank-r update in place
     pruning           gradients and importance of groups
     factoring         rank factorizations, the singular value decomposition
+    networks          activations, cross-entropy, dense layers, whole networks
     registry          the table of all checks, and running it
+    report            the printed table, the JSON file
 
-A new method adds one `Check` to the table at the end of the file of its subject.  Nothing here prints or writes.
+A new method adds one `Check` to the table at the end of the file of its subject.  Nothing but `report` writes.
 """
 
 from lora_np.conformance.verify.check import Check, Result, run
-from lora_np.conformance.verify.implementation import Implementation, available, reference
+from lora_np.conformance.verify.implementation import Implementation, available, of_backend, reference
 from lora_np.conformance.verify.registry import CHECKS, plan, verify
 
-__all__ = ["CHECKS", "Check", "Implementation", "Result", "available", "plan", "reference", "run", "verify"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Implementation",
+    "Result",
+    "available",
+    "of_backend",
+    "plan",
+    "reference",
+    "run",
+    "verify",
+]

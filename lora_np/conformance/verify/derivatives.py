@@ -18,8 +18,8 @@ import autograd.numpy as anp
 import numpy as np
 
 from lora_np._typing import Array
-from lora_np.conformance.bounds import GOLD, error_in_u
-from lora_np.conformance.verify.cases import Case, small_cases
+from lora_np.conformance.bounds import GOLD
+from lora_np.conformance.verify.cases import Case, reading, small_cases
 from lora_np.conformance.verify.check import Check, Reading
 from lora_np.conformance.verify.implementation import Implementation
 from lora_np.conformance.verify.layer import gradient_scale, gradients, gradients_via_weight
@@ -138,8 +138,8 @@ def _measure(ours: Callable[[Any, Case], Parts], which: str, road: str) -> Calla
                 S = S + central_difference_scale(c, which)
             got = ours(implementation, seen)[which]
             vacuous = np.linalg.norm(want) <= 1e-3  # a gradient of nothing would agree with anything
-            error = float("inf") if vacuous else error_in_u(got, want, S)
-            yield Reading(error, GOLD, c.dtype.name, c.shape)
+            found = reading(c, got, want, S, GOLD)
+            yield found._replace(error_u=float("inf")) if vacuous else found
 
     return measure
 
@@ -154,7 +154,7 @@ def _bias_by_autograd(implementation: Implementation) -> Iterator[Reading]:
 
         want = autograd.grad(loss)(c.bias)
         S = np.abs(gY).sum(axis=0)
-        yield Reading(error_in_u(implementation.bias_gradient(gY), want, S), GOLD, c.dtype.name, c.shape)
+        yield reading(c, implementation.bias_gradient(gY), want, S, GOLD)
 
 
 _KEYS = {"gX": "lora-grad-x", "gB": "lora-grad-b", "gA": "lora-grad-a"}

@@ -1,7 +1,7 @@
 """Ranks, factorizations three ways, singular values against LAPACK, and truncation.  Floor 6.
 
-These are not sums of products of the input, so their errors are measured normwise: S is the largest singular value
-(of the whole matrix, at every entry), and the bound grows with the longer side as the methods' own analysis has it.
+These are not sums of products of the input, so their errors are measured normwise: S is the Frobenius norm of
+what is rebuilt, at every entry, which grows with the sides as the methods' own error bounds do.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def _matrices() -> Iterator[tuple[Array, int]]:
 
 
 def _norm(M: Array) -> float:
-    return float(np.linalg.norm(M, 2))
+    return float(np.linalg.norm(M))
 
 
 def _reading(got: Any, want: Array, S: float, M: Array) -> Reading:
@@ -69,7 +69,7 @@ def _svd_rebuilds(f: Implementation) -> Iterator[Reading]:
         yield _reading((U * sigma) @ Vt, M, _norm(M), M)
         yield _reading(sigma, np.linalg.svd(M, compute_uv=False), _norm(M), M)
         for Q in (U.T @ U, Vt @ Vt.T):
-            yield _reading(Q, np.eye(len(Q)), 1.0, M)
+            yield _reading(Q, np.eye(len(Q)), float(np.sqrt(len(Q))), M)
 
 
 def _truncation(f: Implementation) -> Iterator[Reading]:
@@ -78,7 +78,7 @@ def _truncation(f: Implementation) -> Iterator[Reading]:
         for r in range(rank + 1):
             U, kept, Vt = f.truncate(M, r)
             error = np.linalg.norm(M - (U * kept) @ Vt)
-            yield _reading(np.array(error), np.sqrt(np.sum(sigma[r:] ** 2)), float(np.linalg.norm(M)), M)
+            yield _reading(np.array(error), np.sqrt(np.sum(sigma[r:] ** 2)), _norm(M), M)
 
 
 CHECKS: tuple[Check, ...] = (

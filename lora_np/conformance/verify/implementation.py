@@ -15,6 +15,7 @@ from lora_np import gradient_view, lora, merging, optim, prune, rank
 from lora_np.backends import REFERENCE, Backend, available_backends, get_backend
 from lora_np.conformance.verify.devices import on_device
 from lora_np.errors import BackendError
+from lora_np.nn import activations, dense, losses, network
 
 Function = Callable[..., Any]
 
@@ -50,13 +51,18 @@ class Implementation:
 
 @functools.cache
 def reference() -> Implementation:
-    """Return the NumPy reference: every function of floors 1 and 2 that a check calls."""
+    """Return the NumPy reference: every function that a check calls."""
     functions: dict[str, Function] = {
         name: getattr(module, name) for module, names in _NAMES.items() for name in names
     }
     functions |= {
         "optim_sgd_step": optim.sgd_step,
+        "optim_momentum_step": optim.momentum_step,
         "optim_adam_step": optim.adam_step,
+        "optim_adamw_step": optim.adamw_step,
+        "dense_backward": dense.backward,
+        "network_forward": network.forward,
+        "network_backward": network.backward,
         "add_low_rank": REFERENCE.add_low_rank,
         "exact_gradient": prune.gradients.exact,
         "estimated_gradient": prune.gradients.estimated,
@@ -93,6 +99,8 @@ _NAMES: dict[Any, tuple[str, ...]] = {
         "block_identity",
     ),
     prune: ("importance", "group_dot", "group_dot_columns", "masked", "shrink", "line_sums"),
+    activations: ("relu_pullback", "gelu_pullback", "tanh_pullback"),
+    losses: ("cross_entropy_gradient",),
     rank: ("matrix_rank", "rank_factorization", "svd", "truncate"),
 }
 

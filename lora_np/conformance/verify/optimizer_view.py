@@ -12,7 +12,7 @@ import numpy as np
 
 from lora_np import gradient_view, optim
 from lora_np._typing import Array
-from lora_np.conformance.bounds import GOLD, error_in_u, gradient_scales
+from lora_np.conformance.bounds import GOLD, gradient_scales
 from lora_np.conformance.verify.cases import (
     Case,
     Formula,
@@ -91,8 +91,7 @@ def _sgd(which: str) -> Callable[[Implementation], Iterator[Reading]]:
             direct, _ = f.optim_sgd_step(c.p, g, optim.sgd_init(c.p), lr=LR)
             S_g = gradient_scales(c.gY, c.X, c.W0, c.p, c.scale)[f"g{which}"][0]
             S = np.abs(getattr(c.p, which)) + LR * S_g
-            error = error_in_u(getattr(projected, which), getattr(direct, which), S)
-            yield Reading(error, GOLD, c.dtype.name, c.shape)
+            yield reading(c, getattr(projected, which), getattr(direct, which), S, GOLD)
 
     return measure
 
@@ -116,8 +115,7 @@ def _adam(which: str) -> Callable[[Implementation], Iterator[Reading]]:
             W, one, _ = f.adam_step(W, c.p, c.gY.T @ c.X, optim.adam_init(c.p), scale=c.scale, lr=LR)
             first, _ = f.optim_adam_step(c.p, _direct_gradient(f, c), optim.adam_init(c.p), lr=LR)
             for got, want in ((one, first), (projected, direct)):
-                error = error_in_u(getattr(got, which), getattr(want, which), S)
-                yield Reading(error, GOLD, c.dtype.name, c.shape)
+                yield reading(c, getattr(got, which), getattr(want, which), S, GOLD)
 
     return measure
 
@@ -137,7 +135,7 @@ def _telescopes(f: Implementation) -> Iterator[Reading]:
             W, p = f.sgd_step(W, p, c.gY.T @ c.X, scale=c.scale, lr=1e-4)
             S = S + 2 * c.scale * np.abs(np.float64(p.B)) @ np.abs(np.float64(p.A))
         whole = start + c.scale * (p.B @ p.A - c.p.B @ c.p.A)
-        yield Reading(error_in_u(W, whole, S), GOLD, c.dtype.name, c.shape)
+        yield reading(c, W, whole, S, GOLD)
 
 
 # ---- the additive increment --------------------------------------------------------------------------------

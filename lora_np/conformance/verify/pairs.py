@@ -11,13 +11,12 @@ import numpy as np
 from lora_np._typing import Array
 from lora_np.conformance.bounds import (
     GOLD,
-    error_in_u,
     forward_scale,
     gradient_scales,
     merge_scale,
     unmerge_scale,
 )
-from lora_np.conformance.verify.cases import Case, cases
+from lora_np.conformance.verify.cases import Case, cases, reading
 from lora_np.conformance.verify.check import Check, Reading
 from lora_np.conformance.verify.implementation import Implementation
 from lora_np.lora import LoraParams
@@ -30,7 +29,7 @@ def pair(equation: str, name: str, uses: str, both: Two) -> Check:
 
     def measure(implementation: Implementation) -> Iterator[Reading]:
         for c in cases():
-            yield Reading(error_in_u(*both(implementation, c)), GOLD, c.dtype.name, c.shape)
+            yield reading(c, *both(implementation, c), GOLD)
 
     return Check(equation, name, tuple(uses.split()), measure)
 

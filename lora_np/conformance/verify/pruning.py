@@ -11,7 +11,7 @@ import numpy as np
 
 from lora_np import prune
 from lora_np._typing import Array
-from lora_np.conformance.bounds import GOLD, error_in_u, forward_scale, gradient_scales
+from lora_np.conformance.bounds import GOLD, forward_scale, gradient_scales
 from lora_np.conformance.verify.cases import (
     Case,
     Formula,
@@ -80,7 +80,7 @@ def _projected(f: Implementation) -> Iterator[Reading]:
         seen = c.scale * ((G @ A.T) @ A + B @ (B.T @ G))
         S = gradient_scales(c.gY, c.X, c.W0, c.p, c.scale)
         S_sum = S["gB"][0] @ positive(A) + positive(B) @ S["gA"][0]
-        yield Reading(error_in_u(linear, seen, S_sum), GOLD, c.dtype.name, c.shape)
+        yield reading(c, linear, seen, S_sum, GOLD)
 
 
 # ---- importance --------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def _closed_against_formed(f: Implementation) -> Iterator[Reading]:
         closed = f.group_dot(c.gY, c.X @ W.T) ** 2
         formed = f.importance(W, f.exact_gradient(c.gY, c.X), prune.groups.rows(len(W)), form="dot-squared")
         S = (positive(c.gY) * (positive(c.X) @ positive(W).T)).sum(axis=0) ** 2
-        yield Reading(error_in_u(closed, formed, S), GOLD, c.dtype.name, c.shape)
+        yield reading(c, closed, formed, S, GOLD)
 
 
 # ---- taking away -------------------------------------------------------------------------------------------
@@ -165,8 +165,8 @@ def _masked_against_shrunk(f: Implementation) -> Iterator[Reading]:
         )
         whole, less = ((c.X @ part["W"].T) @ part["V"].T for part in (masked, small))
         S = (positive(c.X) @ positive(c.W0).T) @ positive(V).T
-        error = error_in_u(less, whole, S) if small["W"].shape[0] == kept.sum() else float("inf")
-        yield Reading(error, GOLD, c.dtype.name, c.shape)
+        found = reading(c, less, whole, S, GOLD)
+        yield found if small["W"].shape[0] == kept.sum() else found._replace(error_u=float("inf"))
 
 
 CHECKS: tuple[Check, ...] = (

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from lora_np.conformance.verify import derivatives, factoring, layer, optimizer_view, pairs, pruning
+from lora_np.conformance.verify import (
+    derivatives,
+    factoring,
+    layer,
+    networks,
+    optimizer_view,
+    pairs,
+    pruning,
+    steps,
+)
 from lora_np.conformance.verify.check import Check, Result, run
 from lora_np.conformance.verify.implementation import Implementation, available
 
@@ -11,8 +20,10 @@ CHECKS: tuple[Check, ...] = (
     *derivatives.CHECKS,
     *pairs.CHECKS,
     *optimizer_view.CHECKS,
+    *steps.CHECKS,
     *pruning.CHECKS,
     *factoring.CHECKS,
+    *networks.CHECKS,
 )
 
 
