@@ -13,6 +13,11 @@ fastest = best_backend
 @st.cache_resource(show_spinner=False)
 def warmed_up() -> threading.Thread:
     """Load the compiled kernels once per server, beside the first page: no visitor waits for them."""
-    thread = threading.Thread(target=lambda: fastest().svd(np.eye(4)), name="warm-up", daemon=True)
+    thread = threading.Thread(target=_touch, name="warm-up", daemon=True)
     thread.start()
     return thread
+
+
+def _touch() -> None:
+    """Run the kernels that a room needs at once, on a matrix of four numbers."""
+    fastest().svd(np.eye(2))

@@ -42,6 +42,7 @@ def importance_bars(
             hovertemplate=_HOVER,
         )
     finished(figure, x="place, most important unit first", y="importance (share of largest)")
+    figure.update_yaxes(type="log", exponentformat="power", nticks=6)
     figure.update_layout(bargap=0.15)
     cut = int(np.sum(~kept))
     held = float(shares[stays].sum() / (shares.sum() or 1.0))
