@@ -149,6 +149,15 @@ class TestDecisions:
         assert released.prune_once(average, kept, 0.4, target=0.5).tolist() == [False, True, True]
         assert mask(average, 0.4, kept=kept).tolist() == [True, True, False]
 
+    def test_a_pruned_group_counts_as_zero_whatever_its_average(self):
+        average, kept = np.array([3.0, 5.0, 7.0]), np.array([True, True, False])
+        assert released.prune_once(average, kept, 0.4, target=0.5).tolist() == [True, True, False]
+
+    def test_counts_are_cut_and_not_rounded(self):
+        """int(3 · 0.6) = 1, where 1.8 is nearer to 2."""
+        got = released.prune_once(np.array([3.0, 5.0, 7.0]), np.ones(3, bool), 0.6, target=0.9)
+        assert got.tolist() == [False, True, True]
+
     def test_it_stops_once_the_target_share_is_gone(self):
         kept = np.array([True, False])
         assert released.prune_once(np.array([1.0, 2.0]), kept, 0.9, target=0.5) is kept
