@@ -80,7 +80,9 @@ def run(check: Check, implementation: Implementation) -> Result:
 
 
 def _closeness(reading: Reading) -> float:
-    """How much of its bound a reading uses; more than 1 is a failure."""
+    """Tell how much of its bound a reading uses; more than 1 is a failure, and NaN the worst of all."""
+    if math.isnan(reading.error_u):
+        return math.inf
     if reading.bound_u:
         return reading.error_u / reading.bound_u
     return math.inf if reading.error_u else 0.0
