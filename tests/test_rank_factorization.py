@@ -116,6 +116,16 @@ def test_the_numerical_rank_agrees_with_lapack(rng):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("second", "r"), [(50, 1), (80, 2)])
+def test_the_default_tolerance_grows_with_the_longer_side(method, second, r):
+    """A 2 x 64 matrix with sizes 1 and `second` eps: 64 eps lies between the two cases.  [rank-numerical]"""
+    M = np.eye(2, 64) * np.array([[1.0], [second * np.finfo(float).eps]])
+    for form in (M, np.ascontiguousarray(M.T)):
+        assert matrix_rank(form) == np.linalg.matrix_rank(form) == r
+        assert rank_factorization(form, method)[0].shape[1] == r
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_tolerance_decides_what_counts_as_zero(kernels, method):
     """Absolute, whatever the size of the matrix; infinity is no tolerance, zero is."""
     for size in (1e-200, 1.0, 1e200):

@@ -141,7 +141,7 @@ def _lay_onto_axis(x: Array, v: Array) -> float:
     norm = math.sqrt(_dot(x, x))
     diagonal = norm if x[0] < 0 else -norm
     first = x[0] - diagonal
-    tau = first / -diagonal
+    tau: float = first / -diagonal
     v[0], x[0] = 1.0, diagonal
     for i in range(1, x.shape[0]):
         v[i], x[i] = x[i] / first, 0.0
