@@ -38,6 +38,18 @@ def controls() -> Any:
     return st.container(border=True)
 
 
+def choose(label: str, options: list[Any], *, default: Any, key: str, help: str | None = None) -> Any:
+    """Offer a few words of which one holds.
+
+    The words are shown as they stand in the link: a format_func would change the link.  An empty value in a link
+    leaves the control without a choice, required or not: then the default holds.
+    """
+    chosen = st.segmented_control(
+        label, options, default=default, required=True, key=key, bind=URL, help=help
+    )
+    return default if chosen is None else chosen
+
+
 def predict(question: str, options: list[str], *, answer: str, because: str, key: str) -> None:
     """Ask for a guess; once it is made, say what is so and why.  The guess stays in the session, out of the link."""
     with st.container(border=True):
@@ -67,13 +79,11 @@ def show(chart: Chart, *, key: str, kind: str = "computed", source: str = "") ->
 def equations(*keys: str) -> None:
     """Show equations as a card: the formula in the chosen form, what it says, and its source."""
     st.subheader("The equations", anchor=False)
-    form = st.segmented_control(
+    form = choose(
         "Written as in",
-        ["paper", "row"],  # shown as they stand in the link: a format_func would change the link
+        ["paper", "row"],
         default="paper",
-        required=True,
         key="form",
-        bind=URL,
         help="paper: W₀ x, columns. row: x W₀, rows. The same thing: every matrix is the other's transpose.",
     )
     for key in keys:

@@ -58,7 +58,7 @@ def test_a_smaller_network_answers_like_the_masked_one(run, criterion):
 
 
 def test_flops_by_hand(run):
-    """[cost-product]: 2 (64·96 + 96·64 + 64·10) and 2·4 per row and column of each layer's strips; a mask saves none."""
+    """[cost-product]: 2 (64·96 + 96·64 + 64·10), and 2·4 per row and column of each strip; a mask saves none."""
     scene = scenes.prune_scene(run, "magnitude", 0.5)
     whole = 2 * (64 * 96 + 96 * 64 + 64 * 10) + 2 * 4 * (64 + 96 + 96 + 64 + 64 + 10)
     half = 2 * (64 * 48 + 48 * 32 + 32 * 10) + 2 * 4 * (64 + 48 + 48 + 32 + 32 + 10)

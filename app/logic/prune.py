@@ -29,7 +29,8 @@ from lora_np.training.scores import (
 )
 
 NAMES = ["estimate", "gradient-dot", "gradient-squares", "released", "magnitude", "random", "removal"]
-LAYERS = {"first (96 units)": 0, "second (64 units)": 1}
+LAYERS = {"first": 0, "second": 1}
+ADAPTED_FOR = [100, 1000]
 STEPS = 400  # of a live run: 400 batches of 64 digits
 SOURCES = {
     "estimate": by_estimate,

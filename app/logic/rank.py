@@ -13,8 +13,9 @@ from lora_np.rank.capacity import factored_size
 from lora_np.rank.decomposition import svd, truncate
 
 SIDES = [4, 8, 16, 32, 64, 96, 128]  # an SVD of 128 x 128 takes about 0.1 s with compiled loops
+COLUMNS = [4, 8, 16, 32, 64]
 CODE = (truncate, svd, spectrum_report)
-__all__ = ["CODE", "KINDS", "SIDES", "factored_size", "scene"]
+__all__ = ["CODE", "COLUMNS", "KINDS", "SIDES", "factored_size", "scene"]
 
 
 class Decomposed(NamedTuple):

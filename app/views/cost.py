@@ -29,9 +29,7 @@ with frame.controls():
         k = st.select_slider("Inputs k", cost.WIDTHS, value=256, key="k", bind=frame.URL)
     with fourth:
         r = st.select_slider("Rank r", cost.RANKS, value=8, key="layer_rank", bind=frame.URL)
-    phase = st.segmented_control(
-        "What is compared", list(cost.PHASES), default="forward", required=True, key="phase", bind=frame.URL
-    )
+    phase = frame.choose("What is compared", list(cost.PHASES), default="forward", key="phase")
 
 with frame.stopwatch() as seconds:
     scene = cost.scene(tokens, d, k, r, phase=phase)

@@ -3,9 +3,12 @@
 import streamlit as st
 
 from app import frame
-from app.logic import home
+from lora_np.figures.chart import percent
+from lora_np.figures.diagram import Layer, increment_diagram
+from lora_np.lora import forward
 
 SIDE = 768
+RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512]
 
 st.title("LoRA in one picture", anchor=False)
 st.markdown(
@@ -15,23 +18,28 @@ st.markdown(
 
 rank = st.select_slider(
     "Thickness of the strips: the rank r",
-    home.RANKS,
+    RANKS,
     value=8,
     key="rank",
     bind=frame.URL,
     help="B has r columns and A has r rows. B·A is as large as W₀, but holds only r independent directions.",
 )
-record = home.layer(SIDE, SIDE, rank)
+layer = Layer(SIDE, SIDE, rank)
 left, right = st.columns([3, 1], vertical_alignment="center")
 with left:
-    frame.show(home.picture(record), key="home_picture")
+    frame.show(increment_diagram(layer), key="home_picture")
 with right:
     frame.numbers(
-        ("Frozen", f"{record.frozen:,}", "computed"),
-        ("Trained", f"{record.trained:,}", "computed"),
-        ("Share", record.share, "computed"),
+        ("Frozen", f"{layer.frozen:,}", "computed"),
+        ("Trained", f"{layer.trained:,}", "computed"),
+        ("Share", percent(layer.share), "computed"),
     )
-    st.caption(f"One square matrix of GPT-2 small, {SIDE} × {SIDE}. {record.verdict}")
+    outcome = (
+        "fewer numbers than the square."
+        if layer.saves
+        else "as many numbers as the square: nothing is saved."
+    )
+    st.caption(f"One square matrix of GPT-2 small, {SIDE} × {SIDE}. The strips hold {outcome}")
 
 st.subheader("Which door is yours?", anchor=False)
 DOORS = [
@@ -65,4 +73,4 @@ for column, (who, why, name, page, query) in zip(st.columns(4), DOORS, strict=Tr
         st.page_link(page, label=name, icon=":material/arrow_forward:", query_params=query)
 
 frame.equations("lora-delta", "lora-fwd")
-frame.ending(*home.CODE, rank=rank)
+frame.ending(forward, rank=rank)

@@ -13,10 +13,10 @@ frame.heading(
     "LoRA trains a thousand times fewer numbers. Does it take a thousand times less memory?",
 )
 frame.predict(
-    "LLaMA-7B, LoRA of rank 8 on q and v: 1600 times fewer trained numbers. How much less memory?",
+    "LLaMA-7B, LoRA of rank 8 on q and v trains 1600 times fewer numbers. How much less memory?",
     ["about 5 times less", "about 40 times less", "about 1600 times less"],
     answer="about 5 times less",
-    because="Gradients and optimizer state vanish, but the frozen weights must still be there, and most activations too.",
+    because="Gradients and optimizer state vanish, but the frozen weights must be there, and most activations too.",
     key="guess_params",
 )
 with frame.controls():
@@ -98,7 +98,7 @@ with right:
     )
 st.markdown(
     f"**What you should see.** {counted(scene.count.trainable)} trained numbers need gradients and optimizer state; the "
-    f"other {counted(scene.count.frozen)} need neither, but they must be in memory for every step. The file of a task "
+    f"other {counted(scene.count.frozen)} need neither, but they must be in memory for every step. A task's file "
     f"shrinks by the full factor, from {in_bytes(scene.full_file_bytes)} to {in_bytes(scene.file_bytes)}. With "
     "grouped-query attention (llama-3-8b, mistral-7b, qwen2.5-7b) the k and v matrices are narrower than q, so an "
     "adapter on them is smaller."

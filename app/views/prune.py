@@ -25,14 +25,7 @@ with frame.controls():
         st.caption(f"Here: {prune.words(criterion)}.")
     with second:
         ratio = st.slider("Share of units to cut", 0.0, 0.9, 0.5, 0.05, key="ratio", bind=frame.URL)
-        layer = st.segmented_control(
-            "Hidden layer that is shown",
-            list(prune.LAYERS),
-            default="first (96 units)",
-            required=True,
-            key="layer",
-            bind=frame.URL,
-        )
+        layer = frame.choose("Hidden layer that is shown", list(prune.LAYERS), default="first", key="layer")
 
 with frame.stopwatch() as seconds:
     scene = prune.scene(criterion, ratio)
@@ -69,9 +62,7 @@ with right:
         kind="measured",
     )
 
-adapted = st.segmented_control(
-    "Steps of LoRA before the cut", [100, 1000], default=100, required=True, key="adapted", bind=frame.URL
-)
+adapted = frame.choose("Steps of LoRA before the cut", prune.ADAPTED_FOR, default=100, key="adapted")
 rows = prune.curves(adapted)
 if rows:
     frame.show(
@@ -100,8 +91,8 @@ if train:
         )
     bar.empty()
     st.markdown(
-        f"{frame.tag('measured')} Cut step by step to {percent(ratio)} while {prune.STEPS} steps of LoRA repair what is "
-        f"lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when cut at once."
+        f"{frame.tag('measured')} Cut step by step to {percent(ratio)} while {prune.STEPS} steps of LoRA repair "
+        f"what is lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when cut at once."
     )
 if clock:
     masked, smaller = prune.times(criterion, ratio)

@@ -18,9 +18,7 @@ frame.predict(
     key="guess_rank",
 )
 with frame.controls():
-    kind = st.segmented_control(
-        "Matrix", list(rank.KINDS), default="decay", required=True, key="kind", bind=frame.URL
-    )
+    kind = frame.choose("Matrix", list(rank.KINDS), default="decay", key="kind")
     st.caption(f"Here: {rank.KINDS[kind]}.")
     first, second, third, fourth = st.columns(4)
     with first:
@@ -28,7 +26,7 @@ with frame.controls():
     with second:
         columns = st.select_slider(
             "Columns",
-            rank.SIDES[: rank.SIDES.index(64) + 1],
+            rank.COLUMNS,
             value=64,
             key="columns",
             bind=frame.URL,

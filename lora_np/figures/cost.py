@@ -62,7 +62,13 @@ def crossing(
     for index, (name, values) in enumerate(ratios.items()):
         figure.add_scatter(x=list(rows), y=list(values), name=name, mode="lines+markers", **line_style(index))
     if rows[0] <= crossover <= rows[-1]:
-        mark(figure, crossover, f" N* = {crossover:.0f} ", log=True, side="left" if here < crossover else "right")
+        mark(
+            figure,
+            crossover,
+            f" N* = {crossover:.0f} ",
+            log=True,
+            side="left" if here < crossover else "right",
+        )
     mark(figure, here, " here ", log=True, side="right" if here < crossover else "left")
     finished(figure, x="rows of the batch N (tokens)", y=f"{phase} FLOPs over frozen")
     figure.update_xaxes(type="log", tickvals=list(rows[::3]), ticktext=[f"{n:,}" for n in rows[::3]])

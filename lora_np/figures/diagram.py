@@ -1,16 +1,51 @@
 """The first picture: a frozen square and two thin strips, drawn to scale.  Floor 6."""
 
+from typing import NamedTuple
+
 import plotly.graph_objects as go
 
+from lora_np.counts import factored_count
 from lora_np.figures.chart import BLUE, GREY, VERMILLION, Chart, Table, finished, percent
 
 
-def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -> Chart:
+class Layer(NamedTuple):
+    """The sizes of an adapted layer.  [count-lora]
+
+    >>> Layer(d=768, k=768, rank=8).trained, Layer(d=768, k=768, rank=384).saves
+    (12288, False)
+    """
+
+    d: int
+    k: int
+    rank: int
+
+    @property
+    def frozen(self) -> int:
+        """How many numbers W0 holds."""
+        return self.d * self.k
+
+    @property
+    def trained(self) -> int:
+        """How many numbers B and A hold."""
+        return factored_count(self.d, self.k, self.rank)
+
+    @property
+    def share(self) -> float:
+        """Trained over frozen."""
+        return self.trained / self.frozen
+
+    @property
+    def saves(self) -> bool:
+        """Whether the strips hold fewer numbers than the square."""
+        return self.trained < self.frozen
+
+
+def increment_diagram(layer: Layer) -> Chart:
     """Draw W0, B and A with every side in proportion to its number of entries.  [lora-delta]
 
-    The square is the frozen weight (d, k), the upright strip B (d, r), the lying strip A (r, k).  Counts are given,
-    not computed.
+    The square is the frozen weight (d, k), the upright strip B (d, r), the lying strip A (r, k).
     """
+    d, k, rank = layer
     gap = 0.12 * k
     left_of_b = k + gap
     left_of_a = left_of_b + rank + gap / 2
@@ -28,7 +63,7 @@ def increment_diagram(d: int, k: int, rank: int, *, frozen: int, trained: int) -
     figure.update_yaxes(visible=False, range=[-0.12 * d, 1.02 * d], scaleanchor="x", fixedrange=True)
     alt = (
         f"Drawn to scale: a frozen {d} × {k} square W0, plus a strip B of {d} × {rank} times a strip A of "
-        f"{rank} × {k}; the strips hold {trained:,} numbers, {percent(trained / frozen)} of the square's {frozen:,}."
+        f"{rank} × {k}; the strips hold {layer.trained:,} numbers, {percent(layer.share)} of what the square holds."
     )
     table: Table = {
         "matrix": ["W0", "B", "A"],
