@@ -33,7 +33,7 @@ def example_matrix(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Float[Array, "m n"]:
-    """Make a matrix of one kind, of largest singular value about 1, with noise added.  [rank-factors]
+    """Make a matrix of one kind, of largest singular value about 1, with noise added.  [rank-factorization]
 
     `planted` is the rank of the kind "exact"; `decay` the power p of the kind "decay", σ_i = i^−p; `noise` the
     spectral size of the added noise against that of the matrix.  "digits" takes the first `rows` pictures and
