@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
 def plan(implementations: Iterable[Implementation] | None = None) -> list[tuple[Check, Implementation]]:
     """List which check runs on which implementation: a backend is asked only about what it replaces.
 
+    >>> from lora_np.conformance.verify.implementation import reference
     >>> len(plan([reference()])) == len(CHECKS)
     True
     """
