@@ -65,7 +65,7 @@ SHIFTS: Mapping[str, Shift] = MappingProxyType(
 
 
 def digit_tasks(
-    rng: np.random.Generator, *, shift: str = "rotated-90", held_out: float = 0.2
+    rng: np.random.Generator, *, shift: str = "rotated-45", held_out: float = 0.2
 ) -> tuple[Task, Task]:
     """Make the task to pretrain on and the shifted one to adapt to.
 

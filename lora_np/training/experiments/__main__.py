@@ -19,9 +19,7 @@ def tables(records: list[Record]) -> Iterator[str]:
             f"{row['variant']:<10} {row['trainable']:>7,} {row['share']:>7.1%} "
             f"{row['mean']:>7.2%} ± {row['std']:.2%}"
         )
-    pruned = [record for record in records if record["experiment"] != "adapt"]
-    for record in pruned:
-        record.setdefault("adapted_for", 0)
+    pruned = [{"adapted_for": 0} | record for record in records if record["experiment"] != "adapt"]
     for row in summary(pruned, ["experiment", "adapted_for", "criterion", "ratio"]):
         yield (
             f"{row['experiment']:<21} {row['adapted_for']:>5} {row['criterion']:<17} {row['ratio']:>4.0%} "

@@ -15,7 +15,7 @@ from lora_np.training.tasks import Task, digit_tasks
 
 WIDTHS = (64, 96, 64, 10)
 SEEDS = (10, 11, 12, 13, 14)
-SHIFT = "rotated-90"
+SHIFT = "rotated-45"
 PRETRAINING = Settings(method="full", steps=1000, lr=3e-3, weight_decay=0.1, report_every=1000)
 
 

@@ -20,7 +20,7 @@ RANK = 4
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TARGETS = (0.5, 0.75, 0.9)
 ADAPTED_FOR = (100, 1000)
-TRAINING = Settings("lora", 400, 2e-2, report_every=400)
+TRAINING = Settings("lora", 250, 2e-2, report_every=250)
 
 
 def prune_at_once(
