@@ -14,8 +14,7 @@ above, and `rank`, load when they are first named.
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_np import conventions, errors, lora, merging
 from lora_np.conventions import from_row_form, promote, to_row_form
@@ -78,7 +77,7 @@ __all__ = [
 _LAZY = ("cost", "counts", "equations", "gradient_view", "optim", "prune", "rank", "subspace")
 
 
-def __getattr__(name: str) -> ModuleType | object:
+def __getattr__(name: str) -> Any:
     """Load a module of the upper floors when it is first named."""
     if name in _LAZY:
         return import_module(f"lora_np.{name}")
