@@ -100,6 +100,8 @@ def test_peaks_are_the_closed_formulas_where_all_temporaries_are_reused(N, d, k,
     assert one.kept_bytes + one.backward.peak_bytes == 8 * (2 * d * k + N * k + r * (d + k))
     assert two.kept_bytes + two.backward.peak_bytes == 8 * (2 * N * r + max(2 * N * k, N * k + r * (d + k)))
     assert two.forward.peak_bytes == 8 * (N * r + 2 * N * d)
+    assert one.step_peak_bytes == 8 * max(d * k + N * d, 2 * d * k + N * k + r * (d + k))
+    assert two.step_peak_bytes == 8 * max(N * r + 2 * N * d, 2 * N * r + N * k + max(N * k, r * (d + k)))
     assert one.forward.peak_bytes == 8 * (d * k + N * d)
     assert costs["frozen"].step_peak_bytes == 8 * N * max(d, k)
 

@@ -242,6 +242,7 @@ def test_the_fused_projection_of_gpt2():
 
 def test_fewer_layers():
     assert count("gpt2", "lora", rank=4, layers=3).trainable * 4 == count("gpt2", "lora", rank=4).trainable
+    assert count("gpt2", "lora", layers=12).trainable == count("gpt2", "lora").trainable
     with pytest.raises(ConfigError, match="layers = 13 exceeds the 12 blocks"):
         count("gpt2", "lora", layers=13)
 
@@ -259,6 +260,12 @@ def test_factoring_saves_exactly_below_the_break_even_rank(d, k):
     for r in range(1, min(d, k) + 2):
         assert (factored_count(d, k, r) < d * k) == (r < where)
     assert Fraction(min(d, k), 2) <= where < min(d, k)
+
+
+@pytest.mark.parametrize(("r", "second"), [(15, 15 * 64), (16, 32 * 32), (20, 32 * 32)])
+def test_lokr_factors_its_second_matrix_below_half_of_its_width_only(r, second):
+    """768 = 24 x 32: the first factor has 24 x 24 numbers, the second 32 x 32 or r (32 + 32).  [count-lokr]"""
+    assert count("gpt2", "lokr", rank=r, targets="q").trainable == 12 * (24 * 24 + second)
 
 
 # ---- pruning -------------------------------------------------------------------------------------------------
