@@ -155,7 +155,7 @@ def require_bool(name: str, value: Any) -> None:
 def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise unless `value` is one of the `known` names; suggest the nearest."""
     known = list(known)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         close = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}", fix=hint)
@@ -219,11 +219,16 @@ def require_labels(y: Any, classes: int | None = None) -> None:
 # ---- the LoRA layer ----------------------------------------------------------------------------------------
 
 
-def require_factors(p: Any, d: int | None = None, k: int | None = None) -> None:
-    """Raise unless ``p = (B, A)`` are (d, r) and (r, k) of one rank; name a swap or a transpose."""
+def require_pair(name: str, p: Any) -> None:
+    """Raise unless `p` is a tuple or list of two: (B, A)."""
     if not isinstance(p, (tuple, list)) or len(p) != 2:
         found = f"{type(p).__name__} of {len(p)}" if isinstance(p, (tuple, list)) else type(p).__name__
-        raise ConfigError(f"p must be the pair (B, A), got {found}", fix="pass LoraParams(B=..., A=...)")
+        raise ConfigError(f"{name} must be the pair (B, A), got {found}", fix="pass LoraParams(B=..., A=...)")
+
+
+def require_factors(p: Any, d: int | None = None, k: int | None = None) -> None:
+    """Raise unless ``p = (B, A)`` are (d, r) and (r, k) of one rank; name a swap or a transpose."""
+    require_pair("p", p)
     B, A = p
     require_ndim("B", B, 2, "d, r")
     require_ndim("A", A, 2, "r, k")

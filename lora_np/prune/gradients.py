@@ -136,6 +136,7 @@ def _require_pair(
 ) -> None:
     """Raise unless both are factors of one shape and element type."""
     require_gradient(name, g, fix=fix)
+    checks.require_pair(name, g)
     for field, value in zip("BA", g, strict=True):  # type: ignore[arg-type]
         require_gradient(f"{name}.{field}", value, fix=fix)
     checks.require_factors(p)

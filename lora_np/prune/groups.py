@@ -204,6 +204,11 @@ def _require_free(index: tuple[Any, ...], group: int, labels: Int[Array, " n"]) 
 
 def by_part(name: str, value: Any, groups: Groups) -> Mapping[str, Any]:
     """Return one value for each part of the groups; a bare one will do where there is a single part."""
+    if not isinstance(groups, Groups):
+        raise GroupError(
+            f"groups must be a Groups, got {type(groups).__name__}",
+            fix="make them with prune.groups.rows(d), say",
+        )
     if not isinstance(value, Mapping):
         if len(groups.parts) != 1:
             raise GroupError(
