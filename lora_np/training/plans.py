@@ -95,8 +95,9 @@ def count_trainable(net: Network, plan: Plan) -> tuple[int, int, float]:
     >>> from lora_np.nn.network import init, with_adapters
     >>> rng = np.random.default_rng(0)
     >>> net = with_adapters(init(rng, (64, 96, 64, 10)), rng, rank=4, alpha=8)
-    >>> count_trainable(net, plan_for("lora", net))
-    (1576, 13098, 0.12032371354405253)
+    >>> trainable, total, share = count_trainable(net, plan_for("lora", net))
+    >>> trainable, total, f"{share:.1%}"
+    (1576, 13098, '12.0%')
     """
     trainable = sum(array.size for array in parameters(net, plan))
     total = sum(array.size for layer in net.layers for array in layer)
