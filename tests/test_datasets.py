@@ -118,7 +118,7 @@ class TestShifts:
         R = shift.rotation_matrix(8, 90)
         assert (R.sum(axis=0) == 1).all()
         assert (R.sum(axis=1) == 1).all()
-        assert (R @ R @ R @ R == np.eye(64)).all()
+        assert (np.eye(64) == R @ R @ R @ R).all()
         assert np.linalg.matrix_rank(R - np.eye(64)) == 48
 
     def test_element_types_stay(self):
