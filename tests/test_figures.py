@@ -131,9 +131,10 @@ def test_no_picture_brings_its_own_paper(name):
 
 
 def test_series_differ_in_more_than_colour():
-    lines = [line_style(i) for i in range(6)]
-    assert len({style["line"]["dash"] for style in lines}) == len(set(DASHES)) == 6
-    assert len({style["marker"]["symbol"] for style in lines}) == len(set(MARKERS)) == 6
+    lines = [line_style(i) for i in range(7)]  # as many as there are criteria of pruning
+    assert len({style["line"]["dash"] for style in lines}) == len(set(DASHES)) == 7
+    assert len({style["marker"]["symbol"] for style in lines}) == len(set(MARKERS)) == 7
+    assert len({style["line"]["color"] for style in lines}) == 7
     assert len({bar_style(i)["pattern"]["shape"] for i in range(6)}) == len(set(PATTERNS)) == 6
     assert len(set(PALETTE)) == 6
 

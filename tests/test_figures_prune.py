@@ -68,7 +68,7 @@ def test_flops_by_hand(run):
 def test_the_truth_agrees_with_itself_and_chance_with_nothing(run):
     assert scenes.prune_scene(run, "removal", 0.5).correlation == (1.0, 1.0)
     assert max(map(abs, scenes.prune_scene(run, "random", 0.5).correlation)) < 0.3
-    assert min(scenes.prune_scene(run, "gradient-dot", 0.5).correlation) > 0.7
+    assert min(scenes.prune_scene(run, "gradient-dot", 0.5).correlation) > 0.5
 
 
 def test_rank_correlation_by_hand():

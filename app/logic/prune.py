@@ -15,7 +15,8 @@ from lora_np.figures.prune_scene import (
     prune_scene,
     shipped_run,
 )
-from lora_np.training import CRITERIA
+from lora_np.training import CRITERIA, SHIFTS
+from lora_np.training.experiments.base import SHIFT
 from lora_np.training.experiments.records import Record, shipped_records, summary
 from lora_np.training.loop import State
 from lora_np.training.pruning import mask_units, physically_shrunk
@@ -31,7 +32,7 @@ from lora_np.training.scores import (
 NAMES = ["estimate", "gradient-dot", "gradient-squares", "released", "magnitude", "random", "removal"]
 LAYERS = {"first": 0, "second": 1}
 ADAPTED_FOR = [100, 1000]
-STEPS = 400  # of a live run: 400 batches of 64 digits
+STEPS = 250  # of a live run: 250 batches of 64 digits, as in the shipped experiments
 SOURCES = {
     "estimate": by_estimate,
     "gradient-dot": by_gradient_dot,
@@ -64,6 +65,11 @@ def curves(adapted_for: int) -> list[Record]:
     except DatasetError:
         return []
     return summary(records, by=["criterion", "ratio"])
+
+
+def shift() -> str:
+    """Say what became of the digits."""
+    return SHIFTS[SHIFT].words
 
 
 def words(criterion: str) -> str:

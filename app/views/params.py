@@ -97,8 +97,8 @@ with right:
         key="params_budget",
     )
 st.markdown(
-    f"**What you should see.** {counted(scene.count.trainable)} trained numbers need gradients and optimizer state; the "
-    f"other {counted(scene.count.frozen)} need neither, but they must be in memory for every step. A task's file "
+    f"**What you should see.** {counted(scene.count.trainable)} trained numbers need gradients and optimizer state; "
+    f"the other {counted(scene.count.frozen)} need neither, but they must be in memory for every step. A task's file "
     f"shrinks by the full factor, from {in_bytes(scene.full_file_bytes)} to {in_bytes(scene.file_bytes)}. With "
     "grouped-query attention (llama-3-8b, mistral-7b, qwen2.5-7b) the k and v matrices are narrower than q, so an "
     "adapter on them is smaller."

@@ -39,7 +39,7 @@ frame.numbers(
 )
 st.caption(
     "A real network of 64, 96, 64 and 10 units: pretrained on handwritten digits, then adapted by LoRA of rank 4 for "
-    "100 steps to the digits turned by a quarter. Cut without further training; accuracy is on digits held out."
+    f"100 steps to a shifted task ({prune.shift()}). Cut without further training; accuracy is on digits held out."
 )
 left, right = st.columns(2)
 with left:
@@ -92,7 +92,8 @@ if train:
     bar.empty()
     st.markdown(
         f"{frame.tag('measured')} Cut step by step to {percent(ratio)} while {prune.STEPS} steps of LoRA repair "
-        f"what is lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when cut at once."
+        f"what is lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when "
+        "cut at once."
     )
 if clock:
     masked, smaller = prune.times(criterion, ratio)

@@ -22,8 +22,9 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION = (
 )
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 GREY = "#808080"
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MARKERS = ("circle", "square", "diamond", "cross", "x", "triangle-up")
+LINES = (*PALETTE, GREY)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px")
+MARKERS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 PATTERNS = ("", "/", ".", "x", "-", "|")
 DIVERGING = ((0.0, BLUE), (0.5, "rgba(128,128,128,0)"), (1.0, VERMILLION))
 """Blue below, vermillion above, and nothing at zero: the paper shows through, white or black."""
@@ -56,9 +57,10 @@ def csv_text(table: Table) -> str:
 
 def line_style(index: int) -> dict[str, Any]:
     """Style the series number `index`: colour, dash and marker all differ."""
+    place = index % len(LINES)
     return {
-        "line": {"color": PALETTE[index % 6], "dash": DASHES[index % 6], "width": 2},
-        "marker": {"color": PALETTE[index % 6], "symbol": MARKERS[index % 6], "size": 8},
+        "line": {"color": LINES[place], "dash": DASHES[place], "width": 2},
+        "marker": {"color": LINES[place], "symbol": MARKERS[place], "size": 8},
     }
 
 

@@ -50,6 +50,17 @@ def work_bars(costs: LinearCosts) -> Chart:
     return Chart(figure, alt, table)
 
 
+def operations(costs: LinearCosts, variant: str, *, phase: str) -> Table:
+    """List what a variant computes, line by line, with its cost.  [cost-product]"""
+    parts = ("forward", "backward") if phase == "step" else (phase,)
+    lines = [line for part in parts for line in getattr(costs[variant], part).lines]
+    return {
+        "operation": [line.formula for line in lines],
+        "FLOPs": [line.flops for line in lines],
+        "bytes moved": [line.bytes_moved for line in lines],
+    }
+
+
 def crossing(
     rows: Sequence[int], ratios: Mapping[str, Sequence[float]], *, crossover: float, here: int, phase: str
 ) -> Chart:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from lora_np._typing import Array, Bool, Float
 from lora_np.figures.chart import (
     BLUE,
-    PALETTE,
+    LINES,
     VERMILLION,
     Chart,
     Table,
@@ -120,7 +120,7 @@ def accuracy_curves(summaries: Sequence[Mapping[str, object]], *, ratio: float, 
             figure.add_scatter(
                 **faint,
                 mode="lines",
-                fillcolor=PALETTE[index % 6],
+                fillcolor=LINES[index % 7],
                 opacity=0.2,
                 showlegend=False,
                 name=f"{name}, range",

@@ -1,8 +1,8 @@
 """What the room on pruning shows: one network's units scored, masked and taken away.  Floor 6.
 
-The network is a real one: pretrained on the digits, then adapted by LoRA for a while to the digits turned by a quarter.
-It ships beside this file, so that the room opens at once; ``python -m lora_np.figures.prune_scene`` makes it again.
-Its `scores` hold the true removal losses, the one criterion that takes long.
+The network is a real one: pretrained on the digits, then adapted by LoRA for a while to the shifted digits of the
+experiments.  It ships beside this file, so that the room opens at once; ``python -m lora_np.figures.prune_scene``
+makes it again.  Its `scores` hold the true removal losses, the one criterion that takes long.
 """
 
 from collections.abc import Iterator
@@ -124,7 +124,9 @@ def _ranks(x: Float[Array, " n"]) -> Float[Array, " n"]:
 # ---- what takes longer ---------------------------------------------------------------------------------------
 
 
-def prune_live(run: PruneRun, criterion: str, ratio: float, *, steps: int = 400) -> Iterator[State]:
+def prune_live(
+    run: PruneRun, criterion: str, ratio: float, *, steps: int = TRAINING.steps
+) -> Iterator[State]:
     """Prune while LoRA adapts the pretrained network from the start; states as they come.  [prune-cubic] [prune-ema]
 
     Bounded: `steps` batches of 64 digits.  Raises `ConfigError`.
