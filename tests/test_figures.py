@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lora_np.bench.machine import Machine
+from lora_np.bench.measure import LinearTime
 from lora_np.counts import count, training_memory
 from lora_np.errors import ConfigError
 from lora_np.figures import cost, diagram, params, prune, rank
@@ -27,7 +29,7 @@ from lora_np.figures.chart import (
     mark,
     percent,
 )
-from lora_np.figures.cost_scene import PHASES, ROWS, cost_scene
+from lora_np.figures.cost_scene import PHASES, ROWS, cost_scene, floors, seconds
 from lora_np.figures.examples import KINDS, example_matrix
 from lora_np.figures.params_scene import BUDGET_SETS, params_scene, same_budget
 from lora_np.figures.rank_scene import rank_scene
@@ -248,6 +250,16 @@ def test_memory_bars_stack_to_the_total():
         assert math.isclose(sum(trace.x[place] for trace in figure.data), held.total / 1e9)
 
 
+def test_operations_are_listed_with_their_cost():
+    """[cost-product]: Z = X Aᵀ at N = 2, k = 5, r = 3 is 2·2·5·3 FLOPs and (2·5 + 5·3 + 2·3) numbers of 4 bytes."""
+    scene = cost_scene(2, 4, 5, 3)
+    table = cost.operations(scene.costs, "lora-2", phase="forward")
+    assert table["operation"][0] == "Z = X @ A.T"
+    assert (table["FLOPs"][0], table["bytes moved"][0]) == (60, 124)
+    step = cost.operations(scene.costs, "lora-1", phase="step")
+    assert sum(step["FLOPs"]) == scene.costs["lora-1"].step_flops
+
+
 def test_crossing_is_marked_where_it_is_in_sight():
     assert any("N* = " in note.text for note in CHARTS["crossing"].figure.layout.annotations)
     scene = cost_scene(64, 32, 48, 4, phase="step")
@@ -311,6 +323,16 @@ def test_the_same_budget_is_never_exceeded_and_never_wasted(budget):
         assert r == 0 or count("gpt2", "lora", rank=r, targets=targets).trainable <= budget
         assert count("gpt2", "lora", rank=r + 1, targets=targets).trainable > budget
     assert set(same_budget("gpt2", budget)) == set(BUDGET_SETS)
+
+
+def test_floors_and_clocks_add_up_over_a_step():
+    """A step is forward and backward; the floor is the larger of arithmetic and traffic, operation by operation."""
+    machine = Machine("", 2, "", 2, 2, "", {}, gemm_gflops=1.0, copy_gbytes=1e6)
+    costs = cost_scene(8, 16, 16, 2).costs
+    found = floors(costs, machine, ("frozen", "lora-1"), phase="step")
+    assert math.isclose(found["frozen"], 2 * 2 * 8 * 16 * 16 / 1e9)
+    assert math.isclose(found["lora-1"], costs["lora-1"].step_flops / 1e9)
+    assert seconds({"frozen": LinearTime(1.0, 2.0)}, phase="backward") == {"frozen": 0.002}
 
 
 def test_a_scene_compares_with_full_fine_tuning():

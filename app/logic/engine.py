@@ -19,5 +19,8 @@ def warmed_up() -> threading.Thread:
 
 
 def _touch() -> None:
-    """Run the kernels that a room needs at once, on a matrix of four numbers."""
+    """Run the kernels that a room needs at once, on a matrix of four numbers, and read the shipped network."""
+    from app.logic import prune  # takes a second: not while the first page waits
+
     fastest().svd(np.eye(2))
+    prune.run()

@@ -1,5 +1,6 @@
 """LoRAPrune: the shipped network cut by any criterion, the shipped curves, and a run while somebody watches."""
 
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -45,7 +46,7 @@ CODE = (prune.mask, mask_units, physically_shrunk)
 _one_at_a_time = threading.Lock()
 
 
-@st.cache_resource(show_spinner=False)
+@functools.cache  # not Streamlit's: it is also read before anybody comes
 def run() -> PruneRun:
     """Read the shipped network once per server; nobody writes into it."""
     return shipped_run()

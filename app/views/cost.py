@@ -76,10 +76,20 @@ with right:
             f"{frame.tag('measured')} A large product runs at {timed[2].gemm_gflops:.0f} GFLOP/s here and a copy at "
             f"{timed[2].copy_gbytes:.1f} GB/s; the floor is what these two rates allow. Read the ratios."
         )
-    elif fits:
-        st.caption(
-            "The prediction counts operations. Press to see what a clock says: memory traffic counts as well."
-        )
+    else:
+        if fits:
+            st.caption("The prediction counts operations. Press to see what a clock says.")
+        st.markdown(f"**The {phase}, operation by operation** (t: a temporary) {frame.tag('computed')}")
+        for form, tab in zip(("lora-2", "lora-1"), st.tabs(["lora-2", "lora-1"]), strict=True):
+            with tab:
+                st.dataframe(
+                    figures.operations(scene.costs, form, phase=phase),
+                    hide_index=True,
+                    column_config=dict.fromkeys(
+                        ("FLOPs", "bytes moved"), st.column_config.NumberColumn(format="localized")
+                    ),
+                    alt=f"The operations of {form}, {phase}, with FLOPs and bytes",
+                )
 st.markdown(
     "**What you should see.** Neither form is always cheaper. Forward alone, building the weight wins for large "
     "batches. Backward, lora-1 must form the full gradient of the weight, as much work again as the gradient of the "

@@ -102,9 +102,10 @@ if clock:
         f"**{in_seconds(smaller)}** physically smaller."
     )
 st.markdown(
-    "**What you should see.** The magnitude of a weight is not its importance: compare it with chance. The exact "
-    "gradient of a whole unit can be read off the activations, without any gradient of W₀. LoRAPrune's estimate needs "
-    "only the strips' own gradients, and it is an estimate: look at its correlation. One mask serves W₀ and B A alike, "
+    "**What you should see.** Each criterion judges a unit as if it went alone. The exact gradient of a whole unit can "
+    "be read off the activations, without any gradient of W₀, and follows the true loss best. LoRAPrune's estimate "
+    "needs only the strips' own gradients: compare its correlation. When many units go together, even the true loss "
+    "of single removals stops being the best guide: follow its curve to the right. One mask serves W₀ and B A alike, "
     "so what is left still merges."
 )
 frame.equations("prune-estimate", "prune-group-sum", "prune-group-dot", "prune-mask", "prune-shrink")

@@ -58,6 +58,7 @@ def importance_bars(
     return Chart(figure, alt, table)
 
 
+_GRADES = (("well", 0.8), ("roughly", 0.4), ("weakly", 0.2))  # above which correlation a word holds
 _HOVER = "unit %{customdata}<br>share %{y:.3g}<extra></extra>"
 
 
@@ -84,10 +85,10 @@ def against_truth(
     finished(figure, x=f"importance by “{criterion}”", y="true (change of loss)²")
     figure.update_xaxes(type="log", exponentformat="power", nticks=6)
     figure.update_yaxes(type="log", exponentformat="power", nticks=8)
-    how = "well" if correlation > 0.8 else "roughly" if correlation > 0.4 else "hardly"
+    how = next((word for word, least in _GRADES if correlation > least), "not at all")
     alt = (
         f"Against the truth, “{criterion}” has a rank correlation of {correlation:.2f} over {scores.size} units: "
-        f"it ranks them {how}{'' if how != 'hardly' else ' at all'}."
+        f"it ranks them {how}."
     )
     table: Table = {
         "unit": list(range(scores.size)),

@@ -54,7 +54,7 @@ def triptych(
     for column, Z in enumerate(cells, start=1):
         name = list(panels)[column - 1]
         figure.add_heatmap(z=Z, dx=wide, dy=high, coloraxis="coloraxis", row=1, col=column, name=name)
-    finished(figure, x="column", height=400)
+    finished(figure, x="column", height=420)
     figure.update_xaxes(showgrid=False, zeroline=False, constrain="domain")
     figure.update_yaxes(
         showgrid=False, zeroline=False, constrain="domain", autorange="reversed", scaleanchor="x"
@@ -67,10 +67,11 @@ def triptych(
             "cmax": top,
             "cmid": 0,
             "colorbar": {
-                "title": {"text": "entry"},
+                "title": {"text": "size of an entry", "side": "bottom"},
                 "thickness": 10,
                 "orientation": "h",
-                "y": -0.38,
+                "y": -0.24,
+                "yanchor": "top",
                 "len": 0.6,
             },
         }
