@@ -15,8 +15,10 @@ def table(rows: Sequence[Row]) -> Any:
     """Make a rich table: our time, every other as a multiple of it, and the memory beyond the result."""
     from rich.table import Table
 
-    made = Table(title="Milliseconds of ours, the fastest of the rounds; others as multiples of it")
-    made.add_column("case", overflow="fold")
+    made = Table(
+        title="Milliseconds of ours, the fastest of the rounds; others as multiples of it", padding=(0, 0)
+    )
+    made.add_column("case", min_width=20, overflow="fold")
     for column in ("ours", "numpy", "torch", "peft", "frozen", "floor", "extra"):
         made.add_column(column, justify="right", no_wrap=True)
     for row in rows:
