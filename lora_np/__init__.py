@@ -2,7 +2,7 @@
 
 The floors, each of which imports only from those below it:
 
-0 words     errors, checks, equations          1 algebra  rank, conventions, lora, merging
+0 words     errors, checks, equations, atomic  1 algebra  rank, conventions, lora, merging
 2 uses      optim, gradient_view, cost, counts, subspace, prune
 3 speed     backends                           4 networks  nn, training, datasets
 5 files     files                              6 for others  conformance, figures, bench, cli

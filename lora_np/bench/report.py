@@ -1,12 +1,11 @@
 """The bench's table for people and its JSON for programs.  Floor 6."""
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lora_np.atomic import write_whole
 from lora_np.bench.machine import Machine
 from lora_np.bench.row import Row
 
@@ -65,24 +64,13 @@ def machine_line(machine: Machine) -> str:
 
 
 def write_json(path: Path, machine: Machine, rows: Sequence[Row], *, complete: bool) -> None:
-    """Write all rows, to a temporary file beside `path` first, so that no reader ever sees half a file."""
+    """Write all rows, whole or not at all."""
     content = {
         "machine": machine.as_dict(),
         "complete": complete,
         "rows": [row.as_dict() for row in rows],
     }
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.close()
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _size(count: int) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from lora_np.conformance.verify import Check, Implementation, Result
+from lora_np.cli.running import FAILED, INTERRUPTED, require_writable, run_all
 
-FAILED, INTERRUPTED = 1, 130
+if TYPE_CHECKING:
+    from lora_np.conformance.verify import Implementation, Result
 
 
 def verify(
@@ -25,12 +26,14 @@ def verify(
     """
     from rich.console import Console
 
-    from lora_np.conformance.verify import plan, report
+    from lora_np.conformance.verify import plan, report, run
 
-    if json_file is not None:
-        _require_writable(json_file)
+    require_writable(json_file)
     results: list[Result] = []
-    complete = _run(plan(_chosen(backend)), results)
+    jobs = plan(_chosen(backend))
+    complete = run_all(
+        ((f"{one.name} {check.equation}", partial(run, check, one)) for check, one in jobs), results
+    )
     console = Console()
     console.print(report.table(results))
     for line in report.failures(results):
@@ -54,32 +57,3 @@ def _chosen(names: list[str] | None) -> list[Implementation]:
     return [
         reference() if name == "numpy" else of_backend(get_backend(name)) for name in dict.fromkeys(names)
     ]
-
-
-def _run(jobs: list[tuple[Check, Implementation]], results: list[Result]) -> bool:
-    """Run the checks under a progress bar, appending to `results`; tell whether all were done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from lora_np.conformance.verify import run
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(jobs))
-        try:
-            for check, implementation in jobs:
-                progress.update(task, description=f"{implementation.name} {check.equation}")
-                results.append(run(check, implementation))
-                progress.advance(task)
-        except KeyboardInterrupt:
-            return False
-    return True
-
-
-def _require_writable(path: Path) -> None:
-    """Raise before any work if the results could not be written."""
-    from lora_np.errors import ConfigError
-
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a directory" if path.is_dir() else f"lies in {path.parent}, which does not exist"
-        raise ConfigError(f"--json {path} {what}", fix="name a file in a directory that exists")

@@ -6,13 +6,13 @@ whole.  Nothing in it is ever executed; a file that is broken raises `RunFileErr
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lora_np._typing import Array
+from lora_np.atomic import write_whole
 from lora_np.errors import LoraNpError, RunFileError
 from lora_np.lora import LoraParams
 from lora_np.nn.dense import Dense
@@ -33,7 +33,7 @@ def save(path: str | Path, state: State, settings: Settings | PruneSettings) -> 
     content = to_bytes(_arrays_of(state), metadata={"run": json.dumps(_facts_of(state, settings))})
     path = Path(path)
     try:
-        _write_whole(path, content)
+        write_whole(path, content)
     except OSError as error:
         raise RunFileError(f"the run cannot be written to {path}: {error.strerror}") from None
 
@@ -171,17 +171,3 @@ def _state_of(facts: dict[str, Any], arrays: dict[str, Array], training: Setting
 def _where(there: list[bool], make: Callable[[int], Any]) -> tuple[Any, ...]:
     """Make what is there, and None elsewhere."""
     return tuple(make(index) if present else None for index, present in enumerate(there))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write to a file beside `path`, then take its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

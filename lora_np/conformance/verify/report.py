@@ -1,9 +1,7 @@
 """What `lora-np verify` prints and writes: a table by equation, the failures one by one, a JSON file.  Floor 6."""
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from lora_np.atomic import write_whole
 from lora_np.conformance.verify.check import Result
 
 
@@ -60,7 +59,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def write_json(path: Path, results: Sequence[Result], *, complete: bool) -> None:
-    """Write all results to a file: to another one first, which then takes its name, so that none is half written."""
+    """Write all results to a file: whole or not at all."""
     found: dict[str, Any] = {
         "checks": [result.as_json() for result in results],
         "complete": complete,
@@ -70,12 +69,4 @@ def write_json(path: Path, results: Sequence[Result], *, complete: bool) -> None
             "system": platform.platform(),
         },
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1, allow_nan=False)
-            file.write("\n")
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, (json.dumps(found, indent=1, allow_nan=False) + "\n").encode())

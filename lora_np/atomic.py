@@ -1,0 +1,28 @@
+"""Writing a file whole or not at all.  Floor 0.  Knows nothing of what is in it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write to a new file beside `path`, which then takes its name: no reader sees half, a failure changes nothing.
+
+    Raises `OSError` where the directory cannot be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder, "a.json"), b"{}")
+    ...     os.listdir(folder)
+    ['a.json']
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
