@@ -50,12 +50,27 @@ def choose(label: str, options: list[Any], *, default: Any, key: str, help: str 
     return default if chosen is None else chosen
 
 
-def predict(question: str, options: list[str], *, answer: str, because: str, key: str) -> None:
-    """Ask for a guess; once it is made, say what is so and why.  The guess stays in the session, out of the link."""
+def predict(
+    question: str,
+    options: list[str],
+    *,
+    answer: str,
+    because: str,
+    key: str,
+    see: tuple[str, dict[str, str]] | None = None,
+) -> None:
+    """Ask for a guess; once it is made, say what is so and why, and offer to set the controls to `see` it.
+
+    `see` is a page and its controls' values.  The guess stays in the session, out of the link.
+    """
     with st.container(border=True):
         guess = st.segmented_control(f"**Predict first.** {question}", options, key=key)
         if guess is not None:
             st.markdown(f"**{'Right' if guess == answer else f'It is “{answer}”'}.** {because}")
+            if see is not None:
+                st.page_link(
+                    see[0], label="Set the controls to it", icon=":material/tune:", query_params=see[1]
+                )
 
 
 def numbers(*rows: tuple[str, str, str]) -> None:

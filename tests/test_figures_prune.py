@@ -9,6 +9,8 @@ from lora_np.errors import ConfigError, RunFileError
 from lora_np.figures import prune_scene as scenes
 from lora_np.nn.losses import cross_entropy
 from lora_np.nn.network import forward
+from lora_np.training.experiments.base import pretrain
+from lora_np.training.loop import Settings
 from lora_np.training.scores import CRITERIA
 
 
@@ -90,6 +92,19 @@ def test_a_live_run_reaches_its_ratio_and_is_bounded(run):
 def test_times_are_measured(run):
     scene = scenes.prune_scene(run, "estimate", 0.5)
     assert all(t > 0 for t in scenes.forward_times(scene, run.task, budget_s=0.0))
+
+
+def test_the_file_can_be_made_again(monkeypatch, tmp_path):
+    """The whole road on a few steps: pretrain, adapt, score, save, read."""
+    short = Settings("full", 3, 3e-3, report_every=3)
+    monkeypatch.setattr(scenes, "pretrain", lambda seed: pretrain(seed, settings=short))
+    monkeypatch.setattr(scenes, "STEPS", 2)
+    monkeypatch.setattr(scenes, "score", lambda criterion, seen: (np.arange(96.0), np.arange(64.0)))
+    scenes.make(tmp_path / "run.safetensors")
+    made = scenes.shipped_run(tmp_path / "run.safetensors")
+    assert made.state.step == 2
+    assert made.removal[1].shape == (64,)
+    assert made.seen.net.widths == (64, 96, 64, 10)
 
 
 def test_what_cannot_be_is_our_error(run, tmp_path):

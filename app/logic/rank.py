@@ -12,10 +12,10 @@ from lora_np.rank import SVD, SpectrumReport, spectrum_report
 from lora_np.rank.capacity import factored_size
 from lora_np.rank.decomposition import svd, truncate
 
-SIDES = [4, 8, 16, 32, 64, 96, 128]  # an SVD of 128 x 128 takes about 0.1 s with compiled loops
-COLUMNS = [4, 8, 16, 32, 64]
+SIDES = [4, 8, 16, 32, 64, 96, 128]  # an SVD of 128 x 128 takes some 40 ms with compiled loops
+PIXELS = 64  # of a digit: its matrix has no more columns
 CODE = (truncate, svd, spectrum_report)
-__all__ = ["CODE", "COLUMNS", "KINDS", "SIDES", "factored_size", "scene"]
+__all__ = ["CODE", "KINDS", "PIXELS", "SIDES", "factored_size", "scene"]
 
 
 class Decomposed(NamedTuple):
@@ -37,6 +37,7 @@ def decomposed(kind: str, rows: int, columns: int, planted: int, decay: float, n
 def scene(
     kind: str, rows: int, columns: int, planted: int, decay: float, noise: float, *, rank: int
 ) -> RankScene:
-    """Cut it at a rank; a rank beyond the matrix's size counts as its size."""
+    """Cut it at a rank; what exceeds the matrix's size, or a digit's pixels, counts as that."""
+    columns = min(columns, PIXELS) if kind == "digits" else columns
     M, found, report = decomposed(kind, rows, columns, planted, decay, noise)
     return rank_scene(M, found, report, rank=min(rank, *M.shape))

@@ -18,6 +18,7 @@ frame.predict(
     because="B A is formed once, whatever the batch, while the thin products are paid for every row: past N* = "
     "d k / (d + k) = 128 rows building wins the forward. In training lora-2 still wins: look at the whole step.",
     key="guess_cost",
+    see=("views/cost.py", {"tokens": "4096", "phase": "forward"}),
 )
 with frame.controls():
     first, second, third, fourth = st.columns(4)

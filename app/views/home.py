@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import frame
+from app.logic.engine import fastest
 from lora_np.figures.chart import percent
 from lora_np.figures.diagram import Layer, increment_diagram
 from lora_np.lora import forward
@@ -60,7 +61,7 @@ DOORS = [
     ),
     (
         "Implementer",
-        "The code behind every picture, and which parts of a network may go.",
+        "Hold your port against the equations with `lora-np verify`; the code stands under every picture.",
         "LoRAPrune",
         "views/prune.py",
         {},
@@ -74,3 +75,4 @@ for column, (who, why, name, page, query) in zip(st.columns(4), DOORS, strict=Tr
 
 frame.equations("lora-delta", "lora-fwd")
 frame.ending(forward, rank=rank)
+st.caption(f"The rooms compute on this machine alone, with the {fastest().name} backend; nothing leaves it.")

@@ -14,8 +14,9 @@ frame.predict(
     "A 64 × 64 identity matrix is almost all zeros. How much of its energy does a product of rank 4 keep?",
     ["about 6 %", "about 50 %", "about 94 %", "all of it"],
     answer="about 6 %",
-    because="4 of 64 equal directions are kept: 4 / 64 = 6.25 %. Zeros say nothing about rank. See it below.",
+    because="4 of 64 equal directions are kept: 4 / 64 = 6.25 %. Zeros say nothing about rank.",
     key="guess_rank",
+    see=("views/rank.py", {"kind": "identity", "r": "4"}),
 )
 with frame.controls():
     kind = frame.choose("Matrix", list(rank.KINDS), default="decay", key="kind")
@@ -24,16 +25,9 @@ with frame.controls():
     with first:
         rows = st.select_slider("Rows", rank.SIDES, value=64, key="rows", bind=frame.URL)
     with second:
-        columns = st.select_slider(
-            "Columns",
-            rank.COLUMNS,
-            value=64,
-            key="columns",
-            bind=frame.URL,
-            help="At most 64: a digit has 64 pixels, and the spectrum has as many values as the shorter side.",
-        )
+        columns = st.select_slider("Columns", rank.SIDES, value=64, key="columns", bind=frame.URL)
     with third:
-        r = st.slider("Rank r that is kept", 0, 64, 4, key="r", bind=frame.URL)
+        r = st.slider("Rank r that is kept", 0, 128, 4, key="r", bind=frame.URL)
     with fourth:
         noise = st.slider("Noise added", 0.0, 1.0, 0.0, 0.05, key="noise", bind=frame.URL)
     if kind == "exact":
@@ -55,11 +49,13 @@ frame.numbers(
     ("Energy kept", percent(scene.kept), "computed"),
     (
         "Numbers in B and A",
-        f"{rank.factored_size(rows, columns, scene.rank):,} of {rows * columns:,}",
+        f"{rank.factored_size(*scene.M.shape, scene.rank):,} of {scene.M.size:,}",
         "computed",
     ),
     ("Entries that are zero", f"{scene.zeros:,}", "measured"),
 )
+if kind == "digits" and columns > rank.PIXELS:
+    st.caption(f"A digit has {rank.PIXELS} pixels, so there are {rank.PIXELS} columns.")
 if scene.rank < r:
     st.caption(f"The matrix has only {scene.rank} directions, so r = {r} counts as {scene.rank}.")
 frame.show(figures.triptych(scene.M, scene.B, scene.A, energy=scene.kept), key="rank_matrices")

@@ -185,6 +185,20 @@ def test_a_key_press_moves_a_slider_the_picture_and_the_address(server, visit):
     visitor.check()
 
 
+def test_a_prediction_is_answered_and_sets_the_controls(server, visit):
+    visitor = visit()
+    visitor.open(server + "/rank", 3)
+    visitor.page.get_by_role("radio", name="about 50 %").or_(
+        visitor.page.get_by_role("button", name="about 50 %")
+    ).first.click()
+    visitor.page.get_by_text("It is “about 6 %”").wait_for()
+    visitor.page.get_by_text("Set the controls to it").click()
+    visitor.page.wait_for_function(
+        "() => document.querySelectorAll('[data-testid=stMetricValue]')[1]?.innerText == '6.25 %'"
+    )
+    visitor.check()
+
+
 def test_absurd_links_neither_crash_nor_hang(server, visit):
     visitor = visit()
     visitor.open(server + "/rank?r=-5&rows=1e99&columns=nan&noise=inf&kind=&form=x&planted=9e999", 3)
