@@ -276,6 +276,11 @@ def test_texts_on_a_logarithmic_axis_stand_at_the_exponent():
     assert math.isclose(chart.figure.layout.annotations[-1].x, 2)
 
 
+def test_a_time_below_its_floor_is_called_a_disturbance():
+    assert "busy" not in CHARTS["times"].alt
+    assert "busy" in cost.measured_times({"lora-2": 2e-3}, {"lora-2": 1e-3}, phase="step").alt
+
+
 def test_only_the_chosen_criterion_has_a_band():
     assert [trace.fill for trace in CHARTS["curves"].figure.data].count("toself") == 1
 

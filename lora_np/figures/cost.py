@@ -106,9 +106,15 @@ def measured_times(predicted: Mapping[str, float], measured: Mapping[str, float]
     finished(figure, x="variant", y=f"time of {phase} (ms)")
     figure.update_layout(barmode="group", bargap=0.3)
     fastest = min((n for n in names if n.startswith("lora")), key=lambda n: measured[n])
+    odd = any(measured[name] < predicted[name] for name in names)
+    warning = (
+        " A time below its floor: the machine was busy when its rates were taken; measure again."
+        if odd
+        else ""
+    )
     alt = (
         f"Measured here: {', '.join(f'{name} {in_seconds(measured[name])}' for name in names)}. "
-        f"Of the two forms {fastest} is faster at these sizes."
+        f"Of the two forms {fastest} is faster at these sizes.{warning}"
     )
     table: Table = {
         "variant": names,
