@@ -47,6 +47,7 @@ class Row:
     peft_ms: float | None = None
     frozen_ms: float | None = None
     torch_frozen_ms: float | None = None
+    unpacked_ms: float | None = None
     floor_ms: float | None = None
     extra_bytes: int | None = None
     dtype: str = "float32"

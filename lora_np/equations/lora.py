@@ -50,6 +50,15 @@ EQUATIONS = table(
         f"{_KEXUE}, eq. lora-2",
     ),
     (
+        "lora-packed",
+        r"Y = [\,X\ \ Z\,]\,[\,W_0\ \ s B\,]^\top,\quad g_X = [\,g_Y\ \ g_Z\,]"
+        r"\begin{bmatrix} W_0 \\ A \end{bmatrix},\quad g_Z = g_Y\,(s B)",
+        r"Y = [\,X\ \ Z\,]\begin{bmatrix} W_0 \\ s B \end{bmatrix},\quad"
+        r" \frac{\partial\mathcal{L}}{\partial X} = [\,g_Y\ \ g_Z\,]\,[\,W_0\ \ A\,]^\top",
+        "Write the factors beside and below the weight, and each pass adds the adapter's share inside one product.",
+        "block form of kexue.fm 9590, eq. lora-2 (seed 001)",
+    ),
+    (
         "grad-1",
         r"g_W = g_Y^\top X,\quad g_A = s\,B^\top g_W,\quad g_B = s\,g_W A^\top",
         r"\frac{\partial\mathcal{L}}{\partial A} = s\,\Big(X^\top \frac{\partial\mathcal{L}}{\partial Y}\Big) B^\top,"
