@@ -144,6 +144,12 @@ def _as_float(value: Any) -> float:
         return math.inf
 
 
+def require_instance(name: str, value: Any, kind: type, fix: str = "") -> None:
+    """Raise unless `value` is of our class `kind`, which only its maker makes rightly."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be a {kind.__name__}, got {type(value).__name__}", fix=fix)
+
+
 def require_bool(name: str, value: Any) -> None:
     """Raise unless `value` is True or False; a string such as "false" would count as true."""
     if not isinstance(value, bool):

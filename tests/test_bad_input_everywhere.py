@@ -19,7 +19,10 @@ MODULES = (
     "rank",
     "subspace",
     "cost",
+    "counts",
     "prune",
+    "prune.groups",
+    "prune.released",
     "backends",
 )
 INNER = {"prune.sum_by_label"}  # takes a Part, which only a Groups makes

@@ -34,7 +34,8 @@ class Job(NamedTuple):
 def plan(machine: Machine, backend: Backend, *, quick: bool = False, only: Sequence[str] = ()) -> list[Job]:
     """List the jobs; `only` names cases.  Raises `ConfigError`.
 
-    Quick gives each row a second rather than eight: the same rows, noisier.
+    Quick gives each row a second rather than eight: the same rows, noisier.  The layer, with seven contestants, has
+    three times that.
     """
     for name in only:
         if name not in CASES:
@@ -46,7 +47,7 @@ def plan(machine: Machine, backend: Backend, *, quick: bool = False, only: Seque
     budget = 1.0 if quick else 8.0
     bind = partial(partial, backend=backend, machine=machine, budget_s=budget)
     jobs = [
-        Job("lora-step", layer_cases.words_of(s), bind(layer_cases.lora_step, s))
+        Job("lora-step", layer_cases.words_of(s), bind(layer_cases.lora_step, s, budget_s=3 * budget))
         for s in layer_cases.STEP_SHAPES
     ]
     jobs += [

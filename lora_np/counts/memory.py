@@ -104,6 +104,9 @@ def weight_bytes(count: Count, *, dtype: str = "bfloat16", base_dtype: str = "bf
     >>> weight_bytes(count("llama-7b", "lora"), base_dtype="nf4")
     4175962112
     """
+    checks.require_instance("count", count, Count, fix="pass what counts.count(...) returns")
+    checks.require_one_of("dtype", dtype, BYTES)
+    checks.require_one_of("base_dtype", base_dtype, [*BYTES, *QUANTIZED])
     return sum(_row_bytes(row, dtype, base_dtype) for row in count.rows)
 
 

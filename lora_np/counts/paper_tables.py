@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
+from lora_np import checks
 from lora_np.counts.methods import count
 
 VERDICTS = ("reproduced", "rounded/truncated", "not reproduced")
@@ -60,6 +61,7 @@ def verdict(row: PaperRow) -> str:
     >>> verdict(PaperRow("15", "LoRA", "18.8", "gpt3-175b", "lora", {"rank": 4, "targets": "q,v"}))
     'rounded/truncated'
     """
+    checks.require_instance("row", row, PaperRow, fix="take one of PAPER_ROWS")
     printed = Decimal(row.printed)
     step = Decimal(1).scaleb(int(printed.as_tuple().exponent))
     if row.digit is not None:

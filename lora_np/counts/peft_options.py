@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lora_np import checks
 from lora_np.counts.result import Count
 from lora_np.errors import ConfigError
 
@@ -20,6 +21,8 @@ def peft_options(count: Count, *, alpha: float) -> dict[str, Any]:
     >>> peft_options(count("llama-7b", "lora", rank={"q": 8, "v": 4}), alpha=16)
     {'r': 8, 'lora_alpha': 16, 'target_modules': ['q_proj', 'v_proj'], 'rank_pattern': {'v_proj': 4}}
     """
+    checks.require_instance("count", count, Count, fix="pass what counts.count(...) returns")
+    checks.require_number("alpha", alpha)
     if count.method not in _FLAGS:
         raise ConfigError(
             f"method {count.method!r} has no LoraConfig here; expected one of {', '.join(map(repr, _FLAGS))}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lora_np import checks
 from lora_np.counts.memory import adapter_file_bytes, training_memory
 from lora_np.counts.methods import count
 
@@ -131,6 +132,8 @@ def speedup(after: float, before: float) -> tuple[float, float]:
     >>> speedup(2.0, 1.0)
     (1.0, 0.5)
     """
+    checks.require_number("after", after, above=0)
+    checks.require_number("before", before, above=0)
     return after / before - 1, 1 - before / after
 
 

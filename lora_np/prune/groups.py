@@ -163,7 +163,11 @@ def entries(sets: Iterable[Iterable[tuple[int, int]]], shape: tuple[int, int], *
     array([[ 0,  1],
            [-1,  0]])
     """
-    count, labels = _place(sets, tuple(shape))
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise GroupError(f"shape must be the pair (d, k) of the matrix, got {shape!r}")
+    for letter, size in zip("dk", shape, strict=True):
+        checks.require_int(letter, size, minimum=0)
+    count, labels = _place(sets, shape)
     return Groups(count, {name: Part(labels, None)})
 
 

@@ -70,6 +70,9 @@ def update(average: Float[Array, " q"], scores: Float[Array, " q"]) -> Float[Arr
     >>> update(np.zeros(1), np.array([np.nan])), update(np.zeros(1), np.ones(1))
     (array([0.]), array([0.1]))
     """
+    checks.require_array("average", average)
+    checks.require_array("scores", scores)
+    checks.require_same_dtype(average=average, scores=scores)
     xp = array_namespace(average, scores)
     return average if bool(xp.isnan(xp.sum(scores))) else average * 0.9 + scores * 0.1
 
