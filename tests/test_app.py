@@ -259,7 +259,7 @@ def test_three_visitors_with_the_threading_layer_that_aborts():
         "import pytest, sys; "
         f"sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', {str(Path(__file__))!r}, '-k', 'visitors_at_once']))"
     )
-    environment = os.environ | {"NUMBA_THREADING_LAYER": "workqueue"}
+    environment = os.environ | {"NUMBA_THREADING_LAYER": "workqueue", "PYTEST_ADDOPTS": ""}
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, timeout=600
