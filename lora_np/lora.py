@@ -18,6 +18,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.batches import flat_rows
 from lora_np.errors import ShapeError
 
 INIT_SCHEMES = ("kaiming", "gaussian", "zero-A", "both-zero", "symmetric")
@@ -180,8 +181,8 @@ def backward(
     s = float(scale)
     gZ = s * (gY @ B)  # (N, r)
     gX = gY @ W0 + gZ @ A  # (N, k)
-    gB = s * (_rows(gY).T @ _rows(Z))  # (d, r)
-    gA = _rows(gZ).T @ _rows(X)  # (r, k)
+    gB = s * (flat_rows(gY).T @ flat_rows(Z))  # (d, r)
+    gA = flat_rows(gZ).T @ flat_rows(X)  # (r, k)
     return gX, LoraParams(gB, gA)
 
 
@@ -231,7 +232,7 @@ def backward_via_weight(
     """
     checks.require_layer(X, W, p, scale, name="W")
     _require_upstream(gY, X, W)
-    gW = _rows(gY).T @ _rows(X)  # (d, k): the array that lora-2 avoids
+    gW = flat_rows(gY).T @ flat_rows(X)  # (d, k): the array that lora-2 avoids
     gX = gY @ W  # (N, k)
     return gX, project_gradient(gW, p, scale=scale)
 
@@ -263,7 +264,7 @@ def bias_gradient(gY: Float[Array, "N d"]) -> Float[Array, " d"]:
     if gY.ndim == 0:
         raise ShapeError("gY has no axes, expected (..., d)", fix="pass rows of d outputs")
     xp = array_namespace(gY)
-    return xp.sum(_rows(gY), axis=0)
+    return xp.sum(flat_rows(gY), axis=0)
 
 
 # ---- what a user can get wrong -----------------------------------------------------------------------------
@@ -274,10 +275,3 @@ def _require_upstream(gY: Array, X: Array, W: Array) -> None:
     checks.require_rows("gY", gY, W.shape[0], f"d, the height of the weight {tuple(W.shape)}")
     checks.require_same_rows(gY=gY, X=X)
     checks.require_same_dtype(gY=gY, X=X)
-
-
-def _rows(x: Float[Array, "... n"]) -> Float[Array, "N n"]:
-    """Flatten all leading axes into one batch axis."""
-    if x.ndim == 2:
-        return x
-    return array_namespace(x).reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))

@@ -13,7 +13,7 @@ from lora_np.equations import EQUATIONS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lora_np"
 FLOORS = {
-    0: ["_typing", "errors", "checks", "atomic", "equations"],
+    0: ["_typing", "errors", "checks", "atomic", "batches", "equations"],
     1: ["rank", "conventions", "lora", "merging"],
     2: ["optim", "gradient_view", "cost", "counts", "subspace", "prune", "methods"],
     3: ["backends"],

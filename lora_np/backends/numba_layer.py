@@ -5,14 +5,13 @@ beside the results nothing as large as X or Y is made and nothing is read twice.
 of `lora_np.lora`, to which other libraries' arrays and other element types are passed on.
 """
 
-import math
-
 import numpy as np
 
 from lora_np import checks, lora
 from lora_np._typing import Array, Float
 from lora_np.backends.numba_low_rank import add_checked
 from lora_np.backends.numba_threads import kernels_take
+from lora_np.batches import flat_rows
 from lora_np.lora import LoraParams
 
 
@@ -32,7 +31,7 @@ def forward(
         return lora.forward(X, W0, p, scale=scale, bias=bias)
     checks.require_layer(X, W0, p, scale, bias)
     B, A = p
-    rows = _rows(X)
+    rows = flat_rows(X)
     Z = rows @ A.T  # (N, r)
     Y = rows @ W0.T  # (N, d)
     add_checked(Y, Z, B, float(scale))
@@ -60,10 +59,10 @@ def backward(
     _require_backward(gY, X, Z, W0, p, scale)
     B, A = p
     s = float(scale)
-    g, rows = _rows(gY), _rows(X)
+    g, rows = flat_rows(gY), flat_rows(X)
     gZ = g @ B  # (N, r)
     gZ *= s
-    gB = g.T @ _rows(Z)  # (d, r)
+    gB = g.T @ flat_rows(Z)  # (d, r)
     gB *= s
     gA = gZ.T @ rows  # (r, k)
     gX = g @ W0  # (N, k)
@@ -89,7 +88,7 @@ def forward_via_weight(
     B, A = p
     W = np.array(W0, order="C")  # (d, k)
     add_checked(W, B, A.T, float(scale))
-    Y = _rows(X) @ W.T  # (N, d)
+    Y = flat_rows(X) @ W.T  # (N, d)
     if bias is not None:
         Y += bias
     return Y.reshape(*X.shape[:-1], Y.shape[-1]), W
@@ -103,8 +102,3 @@ def _require_backward(gY: Array, X: Array, Z: Array, W0: Array, p: LoraParams, s
     checks.require_same_rows(gY=gY, X=X)
     checks.require_same_rows(X=X, Z=Z)
     checks.require_same_dtype(gY=gY, X=X, Z=Z)
-
-
-def _rows(x: Float[Array, "... n"]) -> Float[Array, "N n"]:
-    """Flatten all leading axes into one batch axis."""
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

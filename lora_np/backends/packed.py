@@ -6,13 +6,13 @@ inside the big product instead of in a pass of its own.  What bounds it: the big
 copy each of X and gY.  NumPy arrays only; the reference is `lora_np.lora`.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.batches import flat_rows
 from lora_np.errors import ShapeError
 from lora_np.lora import LoraParams
 
@@ -82,7 +82,7 @@ def forward(
         checks.require_ndim("bias", bias, 1, "d")
         checks.require_rows("bias", bias, d, "d, the height of the packed layer")
         checks.require_same_dtype(bias=bias, M=M)
-    rows = _rows(X)
+    rows = flat_rows(X)
     XZ = np.empty((rows.shape[0], M.shape[1]), dtype=M.dtype)  # (N, k + r)
     XZ[:, :k] = rows
     XZ[:, k:] = rows @ M[d:, :k].T  # Z, (N, r)
@@ -109,7 +109,7 @@ def backward(
     checks.require_rows("XZ", XZ, M.shape[1], "k + r, as `forward` returned it")
     checks.require_same_rows(gY=gY, XZ=XZ)
     checks.require_same_dtype(gY=gY, XZ=XZ, M=M)
-    g, rows = _rows(gY), _rows(XZ)
+    g, rows = flat_rows(gY), flat_rows(XZ)
     gYZ = np.empty((g.shape[0], M.shape[0]), dtype=M.dtype)  # (N, d + r)
     gYZ[:, :d] = g
     gYZ[:, d:] = gZ = g @ M[:d, k:]  # (N, r)
@@ -117,8 +117,3 @@ def backward(
     gB = g.T @ rows[:, k:]  # (d, r)
     gB *= layer.scale
     return gX.reshape(*gY.shape[:-1], k), LoraParams(gB, gZ.T @ rows[:, :k])
-
-
-def _rows(x: Float[Array, "... n"]) -> Float[Array, "N n"]:
-    """Flatten all leading axes into one batch axis."""
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

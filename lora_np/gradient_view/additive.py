@@ -12,6 +12,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.batches import flat_rows
 from lora_np.errors import ShapeError
 
 
@@ -137,7 +138,7 @@ def additive_backward(
     s, k, r = float(scale), W0.shape[1], p.A.shape[0]
     gZ = _block_sums(gY, r)  # (N, r)
     gX = gY @ W0 + s * (_repeat(gY @ p.B, k // r) + gZ @ p.A)  # (N, k)
-    return gX, AdditiveParams(B=s * (_rows(gY).T @ _rows(Z)), A=s * (_rows(gZ).T @ _rows(X)))
+    return gX, AdditiveParams(B=s * (flat_rows(gY).T @ flat_rows(Z)), A=s * (flat_rows(gZ).T @ flat_rows(X)))
 
 
 def additive_gauge(p: AdditiveParams, C: Float[Array, "r r"]) -> AdditiveParams:
@@ -163,11 +164,6 @@ def additive_gauge(p: AdditiveParams, C: Float[Array, "r r"]) -> AdditiveParams:
 
 
 # ---- blocks ------------------------------------------------------------------------------------------------
-
-
-def _rows(x: Float[Array, "... n"]) -> Float[Array, "N n"]:
-    """Flatten all leading axes into one batch axis."""
-    return array_namespace(x).reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _block_sums(x: Float[Array, "... n"], r: int) -> Float[Array, "... r"]:

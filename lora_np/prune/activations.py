@@ -15,8 +15,8 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.batches import flat_rows
 from lora_np.errors import ShapeError
-from lora_np.prune.factored import flat_rows
 from lora_np.prune.gradients import require_gradient
 
 

@@ -5,10 +5,7 @@ The gradient of a weight is a product of two thin factors, exactly (gYᵀ and X)
 (d, k) matrix take it a tile of rows at a time, so that none of them is ever whole.  No arithmetic but `rows_of`.
 """
 
-import math
 from typing import Any, NamedTuple
-
-from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
@@ -77,10 +74,3 @@ def require_matrix(name: str, M: Matrix) -> None:
         checks.require_number("scale", M.scale)
     else:
         checks.require_ndim(name, M, 2, "d, k")
-
-
-def flat_rows(x: Float[Array, "... n"]) -> Float[Array, "N n"]:
-    """Flatten all leading axes into one batch axis."""
-    if x.ndim == 2:
-        return x
-    return array_namespace(x).reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))

@@ -11,9 +11,10 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
+from lora_np.batches import flat_rows
 from lora_np.errors import ShapeError, StateError
 from lora_np.lora import LoraParams
-from lora_np.prune.factored import Product, flat_rows
+from lora_np.prune.factored import Product
 
 # ---- exact -------------------------------------------------------------------------------------------------
 
