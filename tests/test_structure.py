@@ -15,7 +15,7 @@ PACKAGE = ROOT / "lora_np"
 FLOORS = {
     0: ["_typing", "errors", "checks", "atomic", "batches", "equations"],
     1: ["rank", "conventions", "lora", "merging"],
-    2: ["optim", "gradient_view", "cost", "counts", "subspace", "prune", "methods"],
+    2: ["optim", "gradient_view", "cost", "counts", "subspace", "prune", "methods", "layouts", "adapters"],
     3: ["backends"],
     4: ["datasets", "nn", "training"],
     5: ["files"],
