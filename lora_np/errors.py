@@ -102,5 +102,53 @@ class RunFileError(LoraNpError):
     code = "LNP-E012"
 
 
+class ZeroNormError(LoraNpError):
+    """Signal a row of norm zero, whose direction is not defined."""
+
+    code = "LNP-E013"
+
+
+class NotInvertibleError(LoraNpError):
+    """Signal a step that cannot be undone by arithmetic, such as a division by a zero factor."""
+
+    code = "LNP-E014"
+
+
+class UnknownAdapterError(LoraNpError):
+    """Signal an adapter name that is not there."""
+
+    code = "LNP-E015"
+
+
+class AdapterNameError(LoraNpError):
+    """Signal an adapter name that is taken, empty, or holds a character that names may not hold."""
+
+    code = "LNP-E016"
+
+
+class UnsupportedCombinationError(LoraNpError):
+    """Signal adapters that cannot be combined without losing a part of them."""
+
+    code = "LNP-E017"
+
+
+class VectorFileError(LoraNpError):
+    """Signal a file of test vectors that is missing, damaged, or not one."""
+
+    code = "LNP-E018"
+
+
+class TargetError(LoraNpError):
+    """Signal an implementation that cannot be tested: not found, not importable, or without what a target needs."""
+
+    code = "LNP-E019"
+
+
+class XfailsFileError(LoraNpError):
+    """Signal a file of expected failures that cannot be read, or an entry without id, reason or end."""
+
+    code = "LNP-E020"
+
+
 class RankWarning(UserWarning):
     """Warn of a rank above min(d, k): allowed, but it adds no expressive power."""
