@@ -34,7 +34,7 @@ def merge(W0: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arra
     _require_mergeable("W0", W0, p, scale)
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is raised below, by name
         W = W0 + float(scale) * (p[0] @ p[1])  # (d, k)
-    _require_no_overflow(W, "merging")
+    require_no_overflow(W, "merging")
     return W
 
 
@@ -53,7 +53,7 @@ def unmerge(W: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arr
     _require_mergeable("W", W, p, scale)
     with np.errstate(over="ignore", invalid="ignore"):
         W0 = W - float(scale) * (p[0] @ p[1])  # (d, k)
-    _require_no_overflow(W0, "unmerging")
+    require_no_overflow(W0, "unmerging")
     return W0
 
 
@@ -111,7 +111,7 @@ def _require_mergeable(name: str, W: object, p: LoraParams, scale: float) -> Non
     checks.require_finite("the adapter's A", p[1])
 
 
-def _require_no_overflow(W: Float[Array, "d k"], what: str) -> None:
+def require_no_overflow(W: Float[Array, "d k"], what: str) -> None:
     """Raise if finite parts gave a sum beyond the element type."""
     xp = array_namespace(W)
     fits = xp.isfinite(W)
