@@ -41,6 +41,33 @@ def pivoted_qr(
     return _columns(reflectors, M, r), T.T[:r, :], order
 
 
+def leading_qr(M: Float[Array, "m n"], steps: int) -> tuple[Float[Array, "m r"], Float[Array, "r n"]]:
+    """Factor M = Q R by reflections, the columns as they stand: r columns of Q, r rows of R.  [rank-qr]
+
+    r = `steps`, at most min(m, n).  Column j of Q carries the sign that `_reflector` gave it; Q R does not depend on
+    it.  A column that the earlier ones span leaves its direction to the reflection of an axis.
+
+    >>> import numpy as np
+    >>> Q, R = leading_qr(np.array([[3.0, 6.0], [4.0, 9.0]]), 1)
+    >>> np.round(Q @ R, 12)
+    array([[3.  , 6.48],
+           [4.  , 8.64]])
+    """
+    xp = array_namespace(M)
+    T, reflectors = xp.asarray(M.T, copy=True), []  # rows of T: columns of M
+    for k in range(steps):
+        if not bool(
+            xp.any(T[k, k:] != 0)
+        ):  # subtle: nothing to reflect, and a reflector would divide by zero
+            reflectors.append((xp.zeros_like(T[k, k:]), T[k, k] * 0))
+            continue
+        v, tau, diagonal = _reflector(T[k, k:])
+        _reflect(T[k + 1 :, k:], v, tau)
+        T[k, k], T[k, k + 1 :] = diagonal, 0.0
+        reflectors.append((v, tau))
+    return _columns(reflectors, M, steps), T.T[:steps, :]
+
+
 def complete_columns(Q: Float[Array, "m r"], count: int) -> Float[Array, "m count"]:
     """Append orthonormal columns until there are `count`.  [rank-householder]
 
