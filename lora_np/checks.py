@@ -76,6 +76,13 @@ def require_ndim(name: str, x: Array, ndim: int, letters: str) -> None:
         raise ShapeError(f"{name} has {x.ndim} axes (shape {tuple(x.shape)}), expected {ndim}: ({letters})")
 
 
+def require_shape(name: str, x: Any, shape: tuple[int, ...], letters: str) -> None:
+    """Raise unless array `x` of floats has exactly this shape, its axes named by `letters`, e.g. ``"r, k"``."""
+    require_ndim(name, x, len(shape), letters)
+    if tuple(x.shape) != shape:
+        raise ShapeError(f"{name} has shape {tuple(x.shape)}, expected ({letters}) = {shape}")
+
+
 def require_same_dtype(**arrays: Array) -> None:
     """Raise if the arrays, given by name, do not share one element type."""
     named = {name: dtype_name(x) for name, x in arrays.items()}
