@@ -9,11 +9,22 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lora_np.equations import cost, counts, gradient_view, lora, networks, optim, prune, rank, subspace
+from lora_np.equations import (
+    adapters,
+    cost,
+    counts,
+    gradient_view,
+    lora,
+    networks,
+    optim,
+    prune,
+    rank,
+    subspace,
+)
 from lora_np.equations._entry import Equation
 from lora_np.errors import ConfigError
 
-_SUBJECTS = (rank, lora, gradient_view, optim, cost, counts, subspace, prune, networks)
+_SUBJECTS = (rank, lora, gradient_view, optim, cost, counts, subspace, prune, networks, adapters)
 
 
 def _join() -> Mapping[str, Equation]:
