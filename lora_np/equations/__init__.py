@@ -15,6 +15,7 @@ from lora_np.equations import (
     counts,
     gradient_view,
     lora,
+    methods_low_rank,
     networks,
     optim,
     prune,
@@ -24,7 +25,19 @@ from lora_np.equations import (
 from lora_np.equations._entry import Equation
 from lora_np.errors import ConfigError
 
-_SUBJECTS = (rank, lora, gradient_view, optim, cost, counts, subspace, prune, networks, adapters)
+_SUBJECTS = (
+    rank,
+    lora,
+    gradient_view,
+    optim,
+    cost,
+    counts,
+    subspace,
+    prune,
+    networks,
+    adapters,
+    methods_low_rank,
+)
 
 
 def _join() -> Mapping[str, Equation]:
