@@ -15,7 +15,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from lora_np._typing import Array
-from lora_np.errors import ConfigError, DTypeError, NonFiniteError, RankError, RankWarning, ShapeError
+from lora_np.errors import (
+    ConfigError,
+    DTypeError,
+    NonFiniteError,
+    OverflowInMergeError,
+    RankError,
+    RankWarning,
+    ShapeError,
+)
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", "longdouble", "float128")
 
@@ -81,6 +89,25 @@ def require_shape(name: str, x: Any, shape: tuple[int, ...], letters: str) -> No
     require_ndim(name, x, len(shape), letters)
     if tuple(x.shape) != shape:
         raise ShapeError(f"{name} has shape {tuple(x.shape)}, expected ({letters}) = {shape}")
+
+
+def require_no_overflow(W: Array, what: str) -> None:
+    """Raise if finite parts gave a sum beyond the element type; `what` was done, e.g. "merging"."""
+    from array_api_compat import array_namespace
+
+    xp = array_namespace(W)
+    fits = xp.isfinite(W)
+    if bool(xp.all(fits)):
+        return
+    lost = int(xp.sum(xp.astype(~fits, xp.int64)))
+    kept = float(xp.max(xp.where(fits, xp.abs(W), xp.zeros_like(W))))
+    where = [int(axis[0]) for axis in xp.nonzero(~fits)]
+    raise OverflowInMergeError(
+        f"{what} overflows {dtype_name(W)} to inf (not NaN): {lost} of {math.prod(W.shape)} entries exceed "
+        f"its largest value {float(xp.finfo(W.dtype).max):g}, the first at index {where}; max abs of the others "
+        f"is {kept:g}",
+        fix="merge in a wider type; the base is untouched",
+    )
 
 
 def require_same_dtype(**arrays: Array) -> None:

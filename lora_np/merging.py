@@ -7,15 +7,13 @@ and it refuses to merge twice.  All are pure: a failing call changes nothing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
-from lora_np.errors import ConfigError, OverflowInMergeError, StateError
+from lora_np.errors import ConfigError, StateError
 from lora_np.lora import LoraParams
 
 
@@ -34,7 +32,7 @@ def merge(W0: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arra
     _require_mergeable("W0", W0, p, scale)
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is raised below, by name
         W = W0 + float(scale) * (p[0] @ p[1])  # (d, k)
-    require_no_overflow(W, "merging")
+    checks.require_no_overflow(W, "merging")
     return W
 
 
@@ -53,7 +51,7 @@ def unmerge(W: Float[Array, "d k"], p: LoraParams, *, scale: float) -> Float[Arr
     _require_mergeable("W", W, p, scale)
     with np.errstate(over="ignore", invalid="ignore"):
         W0 = W - float(scale) * (p[0] @ p[1])  # (d, k)
-    require_no_overflow(W0, "unmerging")
+    checks.require_no_overflow(W0, "unmerging")
     return W0
 
 
@@ -109,20 +107,3 @@ def _require_mergeable(name: str, W: object, p: LoraParams, scale: float) -> Non
     checks.require_finite(f"the {'base' if name == 'W0' else 'merged'} weight {name}", W)
     checks.require_finite("the adapter's B", p[0])
     checks.require_finite("the adapter's A", p[1])
-
-
-def require_no_overflow(W: Float[Array, "d k"], what: str) -> None:
-    """Raise if finite parts gave a sum beyond the element type."""
-    xp = array_namespace(W)
-    fits = xp.isfinite(W)
-    if bool(xp.all(fits)):
-        return
-    lost = int(xp.sum(xp.astype(~fits, xp.int64)))
-    kept = float(xp.max(xp.where(fits, xp.abs(W), xp.zeros_like(W))))
-    where = [int(axis[0]) for axis in xp.nonzero(~fits)]
-    raise OverflowInMergeError(
-        f"{what} overflows {checks.dtype_name(W)} to inf (not NaN): {lost} of {math.prod(W.shape)} entries exceed "
-        f"its largest value {float(xp.finfo(W.dtype).max):g}, the first at index {where}; max abs of the others "
-        f"is {kept:g}",
-        fix="merge in a wider type; the base is untouched",
-    )

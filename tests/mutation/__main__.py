@@ -79,11 +79,11 @@ def _report(run: MutationRun, json_file: Path | None) -> None:
     known = equivalents()
     modules, files = score(run.verdicts, known)
     for row in modules:
-        typer.echo(
-            "{module:40} {killed:4d} of {mutants:4d} noticed ({by vectors} by vectors), {equivalent} equivalent".format(
-                **row
-            )
+        ways = "{by vectors} by vectors, {ended} by not ending".format(**row)
+        counts = "{killed:4d} of {mutants:4d} noticed ({ways}), {equivalent} equivalent".format(
+            ways=ways, **row
         )
+        typer.echo(f"{row['module']:40} {counts}")
     for row in files:
         share = 100 * row["killed"] / row["mutants"]
         typer.echo(

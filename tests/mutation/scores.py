@@ -31,6 +31,7 @@ def score(verdicts: Sequence[Verdict], known: dict[str, str]) -> tuple[list[dict
                 "module": module,
                 "mutants": len(own),
                 "killed": sum(v.killed for v in own),
+                "ended": sum(bool(v.ended) for v in own),
                 "by vectors": sum(any(v.files.values()) for v in own),
                 "equivalent": sum(v.mutant.module == module and v.mutant.key in known for v in verdicts),
             }

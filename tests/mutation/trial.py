@@ -26,11 +26,11 @@ class Verdict:
     mutant: Mutant
     files: dict[str, bool]
     test: str  # "" where none noticed it, or none was asked because a vector had
-    timed_out: bool = False
+    ended: str = ""  # the signal that ended it
 
     @property
     def killed(self) -> bool:
-        return self.timed_out or bool(self.test) or any(self.files.values())
+        return bool(self.ended) or bool(self.test) or any(self.files.values())
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,18 @@ def run_all(trials: Iterable[Trial], workers: int = 2) -> Iterator[Verdict]:
         trial, pipe = running.pop(pid)
         with os.fdopen(pipe) as file:
             answer = file.read()
-        if os.WIFSIGNALED(status) or not answer:  # ended by the alarm, or by the mutant itself
-            yield Verdict(trial.mutant, {}, "", timed_out=True)
+        if os.WIFSIGNALED(status):  # by the alarm, or a crash of compiled code: noticed either way
+            yield Verdict(trial.mutant, {}, "", ended=signal.Signals(os.WTERMSIG(status)).name)
         else:
-            yield Verdict(trial.mutant, **json.loads(answer))
+            yield Verdict(trial.mutant, **_read(answer))
+
+
+def _read(answer: str) -> dict[str, Any]:
+    """Read what a trial found; a trial that failed by itself is our error, and no mutant noticed."""
+    found = json.loads(answer) if answer else {"problem": "no answer"}
+    if "problem" in found:
+        raise RuntimeError(f"a trial did not work: {found['problem']}")
+    return found
 
 
 def _fork(trial: Trial) -> tuple[int, int]:
@@ -83,6 +91,10 @@ def _fork(trial: Trial) -> tuple[int, int]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        os.write(writing, json.dumps(trial.run()).encode())
+        try:
+            answer = trial.run()
+        except BaseException as error:
+            answer = {"problem": repr(error)}
+        os.write(writing, json.dumps(answer).encode())
     finally:
         os._exit(0)
