@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from lora_np.conformance.exact.number import Exact, high_precision
-from lora_np.conformance.exact.tape import Taped
+from lora_np.conformance.exact.tape import Taped, plain
 
 BITS = 320
 
@@ -25,6 +25,16 @@ def precision(bits: int = BITS) -> Iterator[None]:
 
     with mpmath.workprec(bits):
         yield
+
+
+def of_kind(x: int | float, example: Any) -> Any:
+    """Make a plain number of the same kind as `example`: an `Exact` beside an `Exact`, a float beside a float.
+
+    >>> of_kind(2, 1.5), of_kind(2, Exact.of(1))
+    (2.0, Exact(2.0, S=2.0, K=0))
+    """
+    example = plain(example)
+    return Exact.of(x) if isinstance(example, Exact) else float(x)
 
 
 def _apply(x: Any, name: str) -> Any:

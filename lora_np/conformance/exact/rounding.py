@@ -10,6 +10,7 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from lora_np.conformance.exact.number import Exact
 from lora_np.errors import ConfigError
 
 
@@ -70,17 +71,22 @@ def nearest(value: Fraction, dtype: str = "float64") -> float:
     return math.copysign(float(rounded), value)
 
 
-def nearest_certain(value: Any, dtype: str = "float64", *, slack_bits: int = 40) -> float:
-    """Round a Fraction, or an mpmath number whose last `slack_bits` bits are in doubt.
+def nearest_certain(x: Exact, dtype: str = "float64") -> float:
+    """Round an exact number to the nearest number of a floating type.
 
-    Raises `UnsafeRoundingError` where the doubt reaches a rounding boundary.
+    A Fraction is exact.  An mpmath number was computed with the working precision of now and may err by its size S
+    times 2**(40 − bits), a million million times its roundings; raises `UnsafeRoundingError` where that reaches a rounding
+    boundary.
+
+    >>> nearest_certain(Exact.of(1) / 3, "bfloat16")
+    0.333984375
     """
-    if isinstance(value, Fraction):
-        return nearest(value, dtype)
+    if isinstance(x.value, Fraction):
+        return nearest(x.value, dtype)
     import mpmath
 
-    exact = fraction_of(value)
-    doubt = max(abs(exact), Fraction(1, 2**1000)) * Fraction(1, 2 ** (mpmath.mp.prec - slack_bits))
+    exact = fraction_of(x.value)
+    doubt = Fraction(x.size) * Fraction(2) ** (40 - mpmath.mp.prec)
     low, high = nearest(exact - doubt, dtype), nearest(exact + doubt, dtype)
     if low != high:
         raise UnsafeRoundingError(f"{float(exact)!r} lies too close to a rounding boundary of {dtype}")

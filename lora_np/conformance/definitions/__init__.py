@@ -1,0 +1,35 @@
+"""The definitions: each method's formula as its paper states it, in plain loops on nested lists.  Floor 6.
+
+They are what expected values are computed from, and share no code with `lora_np.methods`.  A definition works on any
+kind of number: floats, exact numbers that know their error bound, and a tape around either, which is where
+gradients come from.  Nothing is imported here until it is asked for.
+
+To add a method, write ``definitions/<its id, "-" as "_">.py`` with the formula and one constant:
+
+    DEFINITION = Definition("lora", trainable=("B", "A"), forward=forward, others={"merge": merge})
+
+`forward(t, config)` takes the tensors by name as nested lists (t["bias"] may be missing) and returns the outputs by
+name; the functions in `others` are written alike, one for each further operation.  config["alpha"] arrives as a number
+of the kind in use and config["rank"] as an int; `of_kind(config["rank"], config["alpha"])` makes one into the other.
+Backward is never written: `backward` takes it from `forward` by tape.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from lora_np.conformance.definitions.definition import Definition, backward
+
+
+def definition(method: str) -> Definition:
+    """Load the definition of a method by its id.
+
+    >>> definition("lora").trainable
+    ('B', 'A')
+    """
+    module = import_module(f"lora_np.conformance.definitions.{method.replace('-', '_')}")
+    found: Definition = module.DEFINITION
+    return found
+
+
+__all__ = ["Definition", "backward", "definition"]

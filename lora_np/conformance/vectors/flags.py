@@ -1,0 +1,80 @@
+"""Why a vector exists: each flag names a kind of mistake, what it is and what it does.  Floor 6.
+
+A case carries the flags of the mistakes that it is there to catch, or of what is special about its inputs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Flag(NamedTuple):
+    """What a flag means: the class of mistake, in a sentence what goes wrong, and what one would see."""
+
+    bug_type: str
+    description: str
+    effect: str
+
+
+FLAGS: dict[str, Flag] = {
+    # the scale on the increment
+    "MissingScale": Flag("SCALE", "the scale on the increment is not applied", "the increment is off by a factor"),
+    "SquaredScale": Flag("SCALE", "the scale is applied twice", "the increment is off by the scale"),
+    "ScaleInverted": Flag("SCALE", "rank over alpha in place of alpha over rank", "off by the squared scale"),
+    "RankDivided": Flag("SCALE", "alpha / rank where the method has another scale", "off by a power of the rank"),
+    "SqrtRank": Flag("SCALE", "alpha / sqrt(rank) where alpha / rank is meant, or the reverse", "off by sqrt(rank)"),
+    "NonDyadicScale": Flag("SCALE", "the scale is no power of two", "a scale of lower precision shows"),
+    "UnitScale": Flag("SCALE", "the scale is 1", "forgetting it cannot be seen: compare the other cases"),
+    # the order of things
+    "Transposed": Flag("LAYOUT", "a matrix is used transposed", "wrong values, and wrong shapes unless square"),
+    "FactorsSwapped": Flag("LAYOUT", "two factors stand in each other's place", "wrong values where shapes allow"),
+    "KroneckerOrder": Flag("LAYOUT", "kron(D, C) in place of kron(C, D)", "blocks are interleaved"),
+    "SquareShapes": Flag("LAYOUT", "all sides are equal", "a transposed matrix fits, and shows only in values"),
+    "NonContiguous": Flag("LAYOUT", "an input is not one row-major block of memory", "elements are read in a wrong order"),
+    "ReadOnlyInput": Flag("LAYOUT", "inputs cannot be written", "an implementation that writes into them fails"),
+    # signs and sums
+    "SignFlipped": Flag("SIGN", "the increment is subtracted, or added where it is to be taken out", "wrong sign"),
+    "MeanForSum": Flag("REDUCTION", "a gradient is averaged over rows, not summed", "off by the number of rows"),
+    "MissingBias": Flag("BIAS", "the bias is left out", "each column is off by a constant"),
+    "BiasScaled": Flag("BIAS", "the bias is scaled with the rest", "each column is off by a multiple of the bias"),
+    # precision
+    "InputRoundedToFloat32": Flag("PRECISION", "an input is rounded to float32 on the way", "about 1e-8 relative"),
+    "InputRoundedToBfloat16": Flag("PRECISION", "an input is rounded to bfloat16 on the way", "about 1e-3 relative"),
+    "WideRange": Flag("PRECISION", "magnitudes range over twelve orders", "small terms drown where sums go astray"),
+    "HugeValues": Flag("RANGE", "some inputs are near 1e30", "overflow in a detour"),
+    "TinyValues": Flag("RANGE", "some inputs are near 1e-30", "underflow, or an absolute tolerance, hides them"),
+    # the norm of DoRA
+    "DetachedNorm": Flag("GRADIENT", "the norm is a constant for the gradient", "differs from the full gradient"),
+    "AttachedNorm": Flag("GRADIENT", "the gradient flows through the norm", "differs from the detached one"),
+    # what is special about the inputs
+    "ZeroFactor": Flag("ZERO", "a factor is zero", "the layer must do what the frozen layer does"),
+    "ZeroRows": Flag("ZERO", "some rows are zero", "a division by their norm fails"),
+    "RankExceedsShape": Flag("SHAPE", "the rank is above both sides of the weight", "a factor of full rank is assumed"),
+    "EmptyBatch": Flag("SHAPE", "there are no rows", "a shape is lost, or a mean over nothing is NaN"),
+    "SingleRow": Flag("SHAPE", "there is one row", "an axis is dropped"),
+    "SingleElement": Flag("SHAPE", "every side is 1", "axes are confused or dropped"),
+    "LeadingAxes": Flag("SHAPE", "the rows have more than one leading axis", "axes are lost or mixed"),
+    "Integers": Flag("EXACT", "all inputs are small whole numbers", "every sum is exact, so the result must be"),
+    # state and steps
+    "StaleMerge": Flag("STATE", "a merged weight is not renewed when the adapter changes", "an old increment stays"),
+    "RatioOnWrongFactor": Flag("STEP", "the learning rates of two factors are exchanged", "both steps are wrong"),
+    "FrozenFactorMoves": Flag("STEP", "a frozen tensor is trained", "it changes, or has a gradient"),
+    "TiedScores": Flag("TIES", "several scores are equal", "a threshold keeps too many or too few"),
+    "DecompositionGap": Flag("SPECTRUM", "singular values are well apart", "the subspaces are well determined"),
+}
+
+
+def notes(names: set[str]) -> dict[str, dict[str, str]]:
+    """Describe flags, in the order of the table, as the files do.  Raises `KeyError` for one that is not there.
+
+    >>> notes({"ZeroRows"})["ZeroRows"]["bugType"]
+    'ZERO'
+    """
+    unknown = names - FLAGS.keys()
+    if unknown:
+        raise KeyError(f"flags without an entry in the table: {sorted(unknown)}")
+    return {
+        name: {"bugType": flag.bug_type, "description": flag.description, "effect": flag.effect}
+        for name, flag in FLAGS.items()
+        if name in names
+    }
