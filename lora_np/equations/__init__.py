@@ -16,6 +16,7 @@ from lora_np.equations import (
     gradient_view,
     lora,
     methods_low_rank,
+    methods_shapes,
     networks,
     optim,
     prune,
@@ -37,6 +38,7 @@ _SUBJECTS = (
     networks,
     adapters,
     methods_low_rank,
+    methods_shapes,
 )
 
 
