@@ -18,7 +18,7 @@ from lora_np._typing import Array, Bool, Float
 from lora_np.adapters.adapter import LoraAdapter, increments
 from lora_np.adapters.magnitude import require_density
 from lora_np.adapters.ties import disjoint_mean, elect_sign
-from lora_np.errors import ConfigError, ShapeError
+from lora_np.errors import ConfigError, DTypeError, ShapeError
 
 
 def draw_keep(rng: np.random.Generator, d: int, k: int, *, density: float) -> Bool[np.ndarray, "d k"]:
@@ -42,7 +42,8 @@ def drop_and_rescale(
 ) -> Float[Array, "d k"]:
     """Drop what the mask does not keep, and divide the rest by the density.  [combine-dare]
 
-    M ⊙ τ / density, which is τ on average over masks that keep each entry with probability `density`.  Raises
+    M ⊙ τ / density, which is τ on average over masks that keep each entry with probability `density`.  A mask may
+    also hold numbers: what is not 0 stays.  Raises
     `ConfigError` (density 0 among others: nothing can be made up for), `ShapeError`, `DTypeError`.
 
     >>> drop_and_rescale(np.array([[1.0, 2.0]]), np.array([[True, False]]), density=0.5)
@@ -53,8 +54,11 @@ def drop_and_rescale(
     if not hasattr(keep, "shape") or tuple(keep.shape) != tuple(delta.shape):
         found = tuple(keep.shape) if hasattr(keep, "shape") else type(keep).__name__
         raise ShapeError(f"keep must be a mask of shape (d, k) = {tuple(delta.shape)}, got {found}")
+    if not checks.dtype_name(keep).startswith(("bool", "int", "uint", "float")):
+        raise DTypeError(f"keep has dtype {checks.dtype_name(keep)}, expected booleans, or 0 and 1")
     xp = array_namespace(delta)
-    return xp.where(xp.asarray(keep != 0), delta / float(density), xp.zeros_like(delta))
+    stays = xp.astype(xp.asarray(keep), xp.bool)
+    return xp.where(stays, delta / float(density), xp.zeros_like(delta))
 
 
 def combine_dare(
