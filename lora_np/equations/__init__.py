@@ -14,8 +14,10 @@ from lora_np.equations import (
     cost,
     counts,
     gradient_view,
+    layouts,
     lora,
     methods_low_rank,
+    methods_modules,
     methods_shapes,
     networks,
     optim,
@@ -39,6 +41,8 @@ _SUBJECTS = (
     adapters,
     methods_low_rank,
     methods_shapes,
+    methods_modules,
+    layouts,
 )
 
 
