@@ -17,8 +17,13 @@ Backward is never written: `backward` takes it from `forward` by tape.
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 from lora_np.conformance.definitions.definition import Definition, backward
+
+
+def _module(method: str) -> ModuleType:
+    return import_module(f"lora_np.conformance.definitions.{method.replace('-', '_')}")
 
 
 def definition(method: str) -> Definition:
@@ -27,9 +32,17 @@ def definition(method: str) -> Definition:
     >>> definition("lora").trainable
     ('B', 'A')
     """
-    module = import_module(f"lora_np.conformance.definitions.{method.replace('-', '_')}")
-    found: Definition = module.DEFINITION
+    found: Definition = _module(method).DEFINITION
     return found
 
 
-__all__ = ["Definition", "backward", "definition"]
+def about(method: str) -> str:
+    """Return what a definition's module says of itself in its first line.
+
+    >>> about("lora")[:31]
+    'LoRA, as its paper defines it: '
+    """
+    return (_module(method).__doc__ or "").split("\n")[0].split("  Floor")[0]
+
+
+__all__ = ["Definition", "about", "backward", "definition"]

@@ -49,7 +49,7 @@ FLAGS: dict[str, Flag] = {
     # what is special about the inputs
     "ZeroFactor": Flag("ZERO", "a factor is zero", "the layer must do what the frozen layer does"),
     "ZeroRows": Flag("ZERO", "some rows are zero", "a division by their norm fails"),
-    "RankExceedsShape": Flag("SHAPE", "the rank is above both sides of the weight", "a factor of full rank is assumed"),
+    "RankExceedsShape": Flag("SHAPE", "the rank is above the smaller side of the weight", "a factor of full rank is assumed"),
     "EmptyBatch": Flag("SHAPE", "there are no rows", "a shape is lost, or a mean over nothing is NaN"),
     "SingleRow": Flag("SHAPE", "there is one row", "an axis is dropped"),
     "SingleElement": Flag("SHAPE", "every side is 1", "axes are confused or dropped"),

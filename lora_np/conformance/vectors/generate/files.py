@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lora_np.conformance.definitions import about
 from lora_np.conformance.vectors.flags import notes
 from lora_np.conformance.vectors.format import (
     SCHEMA,
@@ -46,20 +47,12 @@ def content_of(recipe: Recipe, cases: Iterable[Case]) -> dict[str, Any]:
         "suite": SUITE,
         "method": recipe.method,
         "operation": recipe.operation,
-        "header": recipe.header or _first_sentence(recipe),
+        "header": recipe.header or about(recipe.method),
         "numberOfTests": len(listed),
         "notes": notes({flag for case in listed for flag in case.flags}),
         **recipe.extra,
         "testGroups": list(groups.values()),
     }
-
-
-def _first_sentence(recipe: Recipe) -> str:
-    """Take the first line of the docstring of the definition's module, without its floor."""
-    import sys
-
-    module = sys.modules[recipe.definition().forward.__globals__["__name__"]]
-    return (module.__doc__ or "").split("\n")[0].split("  Floor")[0]
 
 
 def as_text(content: Mapping[str, Any]) -> str:
@@ -85,8 +78,8 @@ def file_text(name: str) -> str:
 
 
 def manifest_text(texts: Mapping[str, str]) -> str:
-    """List the files with their numbers of tests."""
-    counts = {f"{name}.json": json.loads(text)["numberOfTests"] for name, text in sorted(texts.items())}
+    """List the files, {"lora/forward.json": text}, with their numbers of tests."""
+    counts = {name: json.loads(text)["numberOfTests"] for name, text in sorted(texts.items())}
     manifest = {
         "suite": SUITE,
         "schemaVersion": SCHEMA_VERSION,
@@ -98,6 +91,7 @@ def manifest_text(texts: Mapping[str, str]) -> str:
     return json.dumps(manifest, indent=1) + "\n"
 
 
-def checksums_text(contents: Mapping[str, bytes]) -> str:
+def checksums_text(texts: Mapping[str, str]) -> str:
     """Write SHA-256 sums in the format that `sha256sum -c` reads."""
-    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(contents.items()))
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
