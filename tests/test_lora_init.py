@@ -121,3 +121,19 @@ class TestSymmetricStart:
         """W0 = 3 I, B0 = (1, 2)ᵀ, A0 = (4, 5), s = 1/2: the base is 3 I − [[2, 2.5], [4, 5]]."""
         p0 = LoraParams(np.array([[1.0], [2.0]]), np.array([[4.0, 5.0]]))
         assert symmetric_base(3 * np.eye(2), p0, scale=0.5).tolist() == [[1.0, -2.5], [-4.0, -2.0]]
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+@pytest.mark.parametrize("d", [1, 5])
+def test_factors_are_the_generator_s_own_draws_scaled_to_the_last_bit(d, k):
+    """[lora-init]: the same stream, read by hand: centred draws, of width 1/r, 1/√k and 1/√d."""
+    r, seed = 3, 11
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RankWarning)  # a rank above min(d, k) is one of the cases
+        gaussian = init(np.random.default_rng(seed), d, k, r, scheme="gaussian")
+        both = init(np.random.default_rng(seed), d, k, r, scheme="symmetric")
+    by_hand = np.random.default_rng(seed).standard_normal((r, k)) / r
+    np.testing.assert_array_max_ulp(gaussian.A, by_hand, maxulp=1)
+    stream = np.random.default_rng(seed)
+    np.testing.assert_array_max_ulp(both.A, (2 * stream.random((r, k)) - 1) / np.sqrt(k), maxulp=2)
+    np.testing.assert_array_max_ulp(both.B, (2 * stream.random((d, r)) - 1) / np.sqrt(d), maxulp=2)

@@ -88,5 +88,9 @@ class MutationRun:
 
 
 def _passes(item: pytest.Item) -> bool:
-    """Run one test with its fixtures; a skipped one passes."""
-    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+    """Run one test with its fixtures; a skipped one passes.  A doctest clears its names, and gets them back."""
+    names = dict(item.dtest.globs) if isinstance(item, pytest.DoctestItem) else {}
+    passed = not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+    if names:
+        item.dtest.globs.update(names)
+    return passed
