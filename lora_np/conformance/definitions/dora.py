@@ -3,14 +3,14 @@
 Liu et al. 2024 (arXiv 2402.09353), eq. 5: W′ = m (W0 + ΔW) / ||W0 + ΔW||_c with ΔW = s B A.  The norm is that of each
 output's weights: a column of the paper's matrix, a row of ours (d, k).  Section 4.3 proposes to treat the norm as a
 constant in the gradient ("detached"); the true gradient of the formula is "attached".  W alone does not tell how long
-the rows were, so there is no unmerge.
+the rows of V were, so unmerge needs their lengths.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from lora_np.conformance.definitions.definition import Config, Definition, Tensors, plus, with_bias
+from lora_np.conformance.definitions.definition import Config, Definition, Tensors, minus, plus, with_bias
 from lora_np.conformance.definitions.lora import increment, scale
 from lora_np.conformance.exact.functions import sqrt
 from lora_np.conformance.exact.loops import dot, times_vector
@@ -26,7 +26,7 @@ def weight(t: Tensors, config: Config) -> Any:
     """diag(m / ||V||) V with V = W0 + s B A; a detached norm is taken off the tape."""
     rows = []
     for m, v in zip(t["m"], plus(t["W0"], increment(scale(config), t)), strict=True):
-        length = plain(norm(v)) if config.get("norm") == "detached" else norm(v)
+        length = norm(v) if config.get("norm") != "detached" else plain(norm(v))
         rows.append([m * v_j / length for v_j in v])
     return rows
 
@@ -47,6 +47,15 @@ def init(t: Tensors, _: Config) -> dict[str, Any]:
     return {"m": [norm(row) for row in t["W0"]]}
 
 
+def unmerge(t: Tensors, config: Config) -> dict[str, Any]:
+    """W0 = diag(lengths / m) W − s B A, where t["lengths"] are the ||V|| of the merge."""
+    V = [[length / m * w for w in row] for length, m, row in zip(t["lengths"], t["m"], t["W"], strict=True)]
+    return {"W0": minus(V, increment(scale(config), t))}
+
+
 DEFINITION = Definition(
-    "dora", trainable=("B", "A", "m"), forward=forward, others={"merge": merge, "init": init}
+    "dora",
+    trainable=("B", "A", "m"),
+    forward=forward,
+    others={"merge": merge, "unmerge": unmerge, "init": init},
 )

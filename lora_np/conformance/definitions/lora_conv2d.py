@@ -81,7 +81,7 @@ def forward(t: Tensors, config: Config) -> dict[str, Any]:
 
 
 def increment(t: Tensors, config: Config) -> Any:
-    """Compute the kernel's increment: s Σ_q B[o, q] A[q, i, u, v], or s B A reshaped to the kernel in loralib's form."""
+    """Compute the kernel's increment: s Σ_q B[o, q] A[q, i, u, v], or s B A reshaped in loralib's form."""
     s = scale(config)
     weight = t["W0"] if "W0" in t else t["W"]
     if config["form"] == "loralib":

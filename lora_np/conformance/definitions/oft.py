@@ -3,6 +3,7 @@
 Qiu et al. 2023 (arXiv 2306.07280), section 3: z = (R W)ᵀ x with R block-diagonal, each block the Cayley transform
 (I + S)(I − S)⁻¹ of a skew-symmetric S, where the paper's W (k, d) is our W0ᵀ.  So our weight is
 W0 Rᵀ = W0 blockdiag((I − Q)(I + Q)⁻¹) with Q = S, whose strict upper triangle is stored row by row.
+`side` "transposed" takes −Q for Q, which turns the Cayley R into its transpose.
 With `neumann` terms (I + Q)⁻¹ is cut off after Q³: I − 2Q + 2Q² − 2Q³ + Q⁴, five terms.
 """
 
@@ -67,6 +68,8 @@ def rotations(t: Tensors, config: Config) -> list[Matrix]:
     """Make one matrix R for each block of inputs."""
     blocks = []
     for entries in t["q"]:
+        if config.get("side") == "transposed":
+            entries = [-q for q in entries]
         Q = skew(entries, block_size(len(entries)))
         blocks.append(cayley(Q) if config.get("neumann") is None else neumann(Q))
     return blocks
