@@ -1,0 +1,209 @@
+"""Each method's weight and output in plain NumPy, of every size and of complex numbers: what guesses are made with.
+
+Floor 6.  A third writing of the formulas, short and without checks: it decides nothing about right or wrong, it only
+says what comes out of a mistake.  A `Model` is two functions: `weight` makes the matrix that acts, with the scale s
+as an argument, and `output` applies it; a mistake replaces a tensor, the scale, or one of the two functions.  Complex
+arguments pass through, so that a gradient is a difference in the imaginary direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lora_np.conformance.diagnose.question import Tensors
+
+Config = Mapping[str, Any]
+Weight = Callable[[Tensors, Config, float], np.ndarray]
+Apply = Callable[[Tensors, Config, Any], np.ndarray]
+
+
+class Model(NamedTuple):
+    """How a method makes its weight from the tensors and the scale, and its output from the weight."""
+
+    weight: Weight
+    output: Apply
+
+
+# ---- scales -------------------------------------------------------------------------------------------------
+
+
+def scale_of(method: str, config: Config) -> float:
+    """The factor on the increment; 1 for methods that have none."""
+    if method == "rslora":
+        return float(config["alpha"]) / math.sqrt(config["rank"])
+    if method == "adalora":
+        return float(config.get("scale", 1.0))
+    if "alpha" in config and "rank" in config:
+        return float(config["alpha"]) / config["rank"]
+    return 1.0
+
+
+# ---- increments ---------------------------------------------------------------------------------------------
+
+
+def second_of_kronecker(t: Tensors) -> np.ndarray:
+    """LoKr's second factor, given whole or as a product."""
+    return t["D"] if "D" in t else t["B"] @ t["A"]
+
+
+def tiled(t: Tensors) -> np.ndarray:
+    """The additive increment: B repeated to the right, A repeated downward."""
+    r, (d, k) = t["A"].shape[0], (t["B"].shape[0], t["A"].shape[1])
+    return np.tile(t["B"], (1, k // r)) + np.tile(t["A"], (d // r, 1))
+
+
+def lora(t: Tensors) -> np.ndarray:
+    """B A."""
+    return t["B"] @ t["A"]
+
+
+INCREMENTS: dict[str, Callable[[Tensors], np.ndarray]] = {
+    "lora-xs": lambda t: t["B"] @ t["R"] @ t["A"],
+    "loha": lambda t: (t["B1"] @ t["A1"]) * (t["B2"] @ t["A2"]),
+    "lokr": lambda t: np.kron(t["C"], second_of_kronecker(t)),
+    "vera": lambda t: (t["lambda_b"][:, None] * t["B"]) @ (t["lambda_d"][:, None] * t["A"]),
+    "adalora": lambda t: (t["P"] * t["lam"]) @ t["Q"],
+    "additive": tiled,
+    "symmetric": lambda t: t["B"] @ t["A"] - t["B0"] @ t["A0"],
+    **{name: lora for name in ("lora", "rslora", "lora-plus", "lora-fa", "pissa", "milora", "olora")},
+}
+"""What is added to W0, before the scale."""
+
+
+# ---- weights ------------------------------------------------------------------------------------------------
+
+
+def row_norms(V: np.ndarray) -> np.ndarray:
+    """The norm of each row, as a column; differentiable in the imaginary direction."""
+    return np.sqrt((V * V).sum(axis=1, keepdims=True))
+
+
+def detached_row_norms(V: np.ndarray) -> np.ndarray:
+    """The same, held constant: only the real part has a value."""
+    return row_norms(np.real(V))
+
+
+def dora_weight(norm: Callable[[np.ndarray], np.ndarray]) -> Weight:
+    """Make DoRA's weight with a given norm: m V / ‖V‖, V = W0 + s B A."""
+
+    def weight(t: Tensors, c: Config, s: float) -> np.ndarray:  # noqa: ARG001
+        V = t["W0"] + s * lora(t)
+        return t["m"][:, None] * V / norm(V)
+
+    return weight
+
+
+def _dora(t: Tensors, c: Config, s: float) -> np.ndarray:
+    return dora_weight(detached_row_norms if c.get("norm") == "detached" else row_norms)(t, c, s)
+
+
+def skew_blocks(q: np.ndarray, b: int) -> np.ndarray:
+    """The skew matrix of each block from its strict upper triangle, row by row."""
+    blocks = q.reshape(-1, b * (b - 1) // 2)
+    Q = np.zeros((blocks.shape[0], b, b), dtype=q.dtype)
+    rows, columns = np.triu_indices(b, 1)
+    Q[:, rows, columns] = blocks
+    return Q - np.swapaxes(Q, 1, 2)
+
+
+def cayley(Q: np.ndarray) -> np.ndarray:
+    """(I − Q)(I + Q)⁻¹: the two factors commute."""
+    one = np.eye(Q.shape[-1])
+    return np.linalg.solve(one + Q, one - Q)
+
+
+def neumann(Q: np.ndarray) -> np.ndarray:
+    """I − 2Q + 2Q² − 2Q³ + Q⁴: the series of five terms."""
+    Q2 = Q @ Q
+    return np.eye(Q.shape[-1]) - 2 * Q + 2 * Q2 - 2 * (Q2 @ Q) + Q2 @ Q2
+
+
+def rotated(t: Tensors, rotation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """W0 with each block of input columns multiplied by its own rotation."""
+    W0, q = t["W0"], t["q"]
+    b = W0.shape[1] // q.shape[0]
+    R = rotation(skew_blocks(q, b))
+    return np.concatenate([W0[:, i * b : (i + 1) * b] @ R[i] for i in range(q.shape[0])], axis=1)
+
+
+def _oft(t: Tensors, c: Config, s: float) -> np.ndarray:  # noqa: ARG001
+    return rotated(t, neumann if c.get("neumann") else cayley)
+
+
+def qkv_increment(t: Tensors, c: Config, *, interleaved: bool = False) -> np.ndarray:
+    """Put each enabled part's product in its own rows; the others stay zero."""
+    d, enabled = t["W0"].shape[0], list(c["enabled"])
+    part, on = d // len(enabled), sum(enabled)
+    r = t["A"].shape[0] // max(on, 1)
+    delta = np.zeros(t["W0"].shape, dtype=np.result_type(t["A"], t["B"]))
+    place = 0
+    for i, use in enumerate(enabled):
+        if use:
+            A = t["A"][place::on] if interleaved else t["A"][place * r : (place + 1) * r]
+            delta[i * part : (i + 1) * part] = t["B"][place * part : (place + 1) * part] @ A
+            place += 1
+    return delta
+
+
+def _conv(t: Tensors, c: Config, s: float) -> np.ndarray:
+    """The kernel that acts; where the groups differ between the paths, one over all channels with zeros in it."""
+    W0, A, B = t["W0"], t["A"], t["B"]
+    if c.get("form") == "loralib":
+        return W0 + s * (B @ A).reshape(W0.shape)
+    groups = int(c.get("groups", 1))
+    d, r = W0.shape[0] // groups, A.shape[0] // groups
+    delta = np.concatenate(
+        [
+            np.tensordot(B[g * d : (g + 1) * d, :, 0, 0], A[g * r : (g + 1) * r], axes=(1, 0))
+            for g in range(groups)
+        ]
+    )
+    return ungrouped(W0, groups) + s * delta
+
+
+def ungrouped(W0: np.ndarray, groups: int) -> np.ndarray:
+    """Write a grouped kernel as one over all channels."""
+    (d, k), whole = W0.shape[:2], np.zeros((W0.shape[0], W0.shape[1] * groups, *W0.shape[2:]), dtype=W0.dtype)
+    for g in range(groups):
+        rows = slice(g * d // groups, (g + 1) * d // groups)
+        whole[rows, g * k : (g + 1) * k] = W0[rows]
+    return whole
+
+
+def padded(t: Tensors, c: Config) -> Tensors:
+    """Hold the column of A constant that belongs to the padding token."""
+    if c.get("padding") is None or not np.iscomplexobj(t["A"]):
+        return t
+    A = np.array(t["A"])
+    A[:, c["padding"]] = np.real(A[:, c["padding"]])
+    return t | {"A": A}
+
+
+def _ia3(t: Tensors, c: Config, s: float) -> np.ndarray:  # noqa: ARG001
+    return t["W0"] * (t["l"] if c["feedforward"] else t["l"][:, None])
+
+
+def weight_of(method: str) -> Weight | None:
+    """The right weight function of a method that has a weight."""
+    if method in INCREMENTS:
+        increment = INCREMENTS[method]
+        return lambda t, c, s: t["W0"] + s * increment(t)
+    special: dict[str, Weight] = {
+        "dora": _dora,
+        "oft": _oft,
+        "ia3": _ia3,
+        "bitfit": lambda t, c, s: t["W0"],
+        "prompt-tuning": lambda t, c, s: t["W0"],
+        "lora-transposed": lambda t, c, s: t["W0"] + s * lora(t).T,
+        "lora-embedding": lambda t, c, s: t["W0"] + s * lora(padded(t, c)).T,
+        "lora-merged-qkv": lambda t, c, s: t["W0"] + s * qkv_increment(t, c),
+        "lora-conv2d": _conv,
+        "houlsby": lambda t, c, s: np.zeros(()),
+        "pfeiffer": lambda t, c, s: np.zeros(()),
+        "prefix-tuning": lambda t, c, s: np.zeros(()),
+    }
+    return special.get(method)

@@ -1,0 +1,120 @@
+"""A hypothesis: the name of a mistake, where it can happen, and what would come out of it.  Floor 6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lora_np.conformance.diagnose.applying import gradient, model_of
+from lora_np.conformance.diagnose.formulas import Apply, Model, Weight, scale_of
+from lora_np.conformance.diagnose.question import Question, Tensors
+
+IMPOSSIBLE = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, np.linalg.LinAlgError)
+"""What NumPy says of shapes that do not fit: the mistake cannot be made in this case."""
+
+Guess = tuple[np.ndarray | None, str]
+"""What would come out, or None where the mistake cannot be made here; and the words to say it with."""
+
+
+class Hypothesis(NamedTuple):
+    """A row of the table: the flag's name, which outputs it can be true of, and its guesses for one of them."""
+
+    flag: str
+    applies: Callable[[Question], bool]
+    guesses: Callable[[Question], Iterable[Guess]]
+
+
+def always(q: Question) -> bool:  # noqa: ARG001
+    """Any output of any case."""
+    return True
+
+
+def is_gradient(q: Question) -> bool:
+    """A gradient, of any tensor."""
+    return q.operation == "backward"
+
+
+def has_model(q: Question) -> bool:
+    """An output that `answer` can compute."""
+    return model_of(q.method) is not None and q.operation in ("forward", "backward", "merge", "unmerge")
+
+
+def of_method(*methods: str) -> Callable[[Question], bool]:
+    """Make a condition: one of these methods, and an output that can be computed."""
+    return lambda q: q.method in methods and has_model(q)
+
+
+def answer(
+    q: Question,
+    /,
+    *,
+    scale: float | None = None,
+    weight: Weight | None = None,
+    output: Apply | None = None,
+    **tensors: np.ndarray | None,
+) -> np.ndarray | None:
+    """Compute the output in question with something replaced: the scale, a function, or tensors (None removes one).
+
+    Without replacement this is the right answer.  None where there is no model to compute it with.
+    """
+    model = model_of(q.method)
+    if model is None:
+        return None
+    t: Tensors = {name: array for name, array in (q.tensors | tensors).items() if array is not None}
+    s = scale_of(q.method, q.config) if scale is None else scale
+    model = Model(weight or model.weight, output or model.output)
+    try:
+        with np.errstate(all="ignore"):
+            return _computed(q, model, t, s)
+    except (*IMPOSSIBLE, KeyError):
+        return None
+
+
+def _computed(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray | None:
+    """Compute what the operation asks for."""
+    if q.operation == "forward":
+        return model.output(t, q.config, model.weight(t, q.config, s))
+    if q.operation == "backward" and "gY" in t and q.name[1:] in t:
+        return gradient(model, t, q.config, s, q.name[1:])
+    if q.operation == "merge":
+        return model.weight(t, q.config, s)
+    if q.operation == "unmerge" and "W" in t:
+        return _unmerged(q, model, t, s)
+    return None
+
+
+def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray:
+    """Take the adapter out: a difference, or where the weight is multiplied, a quotient."""
+    if q.method == "ia3":
+        return t["W"] / model.weight(t | {"W0": np.ones(t["W"].shape)}, q.config, s)
+    return t["W"] - model.weight(t | {"W0": np.zeros(t["W"].shape)}, q.config, s)
+
+
+def true_scale(q: Question) -> float:
+    """The right scale of the case."""
+    return scale_of(q.method, q.config)
+
+
+def base_weight(t: Tensors, c: object, s: float) -> np.ndarray:  # noqa: ARG001
+    """The frozen weight alone."""
+    return t["W0"]
+
+
+def base_of(q: Question) -> np.ndarray:
+    """The part of an output that has no adapter in it; zeros where there is none or it is not known."""
+    zeros = np.zeros(q.want.shape)
+    if q.name not in ("Y", "gX", "W") or "W0" not in q.tensors or q.operation == "unmerge":
+        return zeros
+    base = answer(q, weight=base_weight) if has_model(q) else None
+    return zeros if base is None or base.shape != q.want.shape else base
+
+
+def one(guess: Callable[[Question], np.ndarray | None], words: str) -> Callable[[Question], Iterator[Guess]]:
+    """Make the guesses of a mistake that can be made in one way."""
+
+    def guesses(q: Question) -> Iterator[Guess]:
+        yield guess(q), words
+
+    return guesses

@@ -1,0 +1,221 @@
+"""Other weights than a matrix: kernels, tables, several parts in one; and rows or keys in front of others.  Floor 6."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from lora_np.conformance.diagnose.applying import ACTIVATIONS, attention, bottleneck, convolution, with_bias
+from lora_np.conformance.diagnose.formulas import Config, lora, qkv_increment, ungrouped, weight_of
+from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_method, one
+from lora_np.conformance.diagnose.question import Question, Tensors
+
+# ---- convolution --------------------------------------------------------------------------------------------
+
+_conv = of_method("lora-conv2d")
+
+
+def _flipped(q: Question) -> Iterator[Guess]:
+    for names in (("W0", "A"), ("A",), ("W0",)):
+        turned = {
+            name: q.tensors[name][..., ::-1, ::-1]
+            for name in names
+            if q.tensors.get(name, np.zeros(1)).ndim == 4
+        }
+        yield (
+            answer(q, **turned),
+            f"the kernel is flipped in {' and '.join(turned)}: a convolution for a correlation",
+        )
+        turned = {name: np.swapaxes(array, 2, 3) for name, array in turned.items()}
+        if all(array.shape == q.tensors[name].shape for name, array in turned.items()):
+            yield (
+                answer(q, **{name: array[..., ::-1, ::-1] for name, array in turned.items()}),
+                "height and width are exchanged",
+            )
+
+
+def _groups(q: Question) -> Iterator[Guess]:
+    groups = int(q.config.get("groups", 1))
+    if groups > 1 and q.config.get("form") != "loralib":
+
+        def interleaved(t: Tensors, c: Config, s: float) -> np.ndarray:
+            delta = [
+                np.tensordot(t["B"][o, :, 0, 0], t["A"][o % groups :: groups], axes=(0, 0))
+                for o in range(len(t["B"]))
+            ]
+            return ungrouped(t["W0"], groups) + s * np.stack(delta)
+
+        def first_only(t: Tensors, c: Config, s: float) -> np.ndarray:
+            share = t["A"][: t["A"].shape[0] // groups]
+            return ungrouped(t["W0"], groups) + s * np.tensordot(t["B"][:, :, 0, 0], share, axes=(1, 0))
+
+        yield answer(q, weight=interleaved), "the channels of the groups are interleaved"
+        yield answer(q, weight=first_only), "every group takes the channels of the first"
+
+
+def _conv_config(q: Question) -> Iterator[Guess]:
+    right = weight_of(q.method)
+    for key, plain in (("stride", 1), ("padding", 0), ("dilation", 1)):
+        if q.config.get(key, plain) != plain and right is not None:
+            yield (
+                answer(q, output=lambda t, c, W, k=key, p=plain: convolution(t, {**c, k: p}, W)),
+                f"{key} is ignored",
+            )
+
+            def branch_only(t: Tensors, c: Config, W: np.ndarray, k: str = key, p: int = plain) -> np.ndarray:
+                base = convolution(t, c, t["W0"])
+                delta = right(t | {"W0": np.zeros_like(t["W0"])}, c, _scale(c))
+                return base + convolution({n: x for n, x in t.items() if n != "bias"}, {**c, k: p}, delta)
+
+            yield answer(q, output=branch_only), f"{key} is ignored in the adapter's path"
+
+
+def _scale(c: Config) -> float:
+    return float(c["alpha"]) / c["rank"]
+
+
+# ---- tables, and several weights in one ---------------------------------------------------------------------
+
+
+def _padding(q: Question) -> Iterator[Guess]:
+    pad = q.config.get("padding")
+    if pad is None:
+        return
+    rows = np.array(q.want)
+    if q.operation == "forward":
+        rows[q.tensors["X"] == pad] = 0
+        yield rows, "the padding token gives zeros"
+        rows[q.tensors["X"] == pad] = q.tensors["W0"][pad]
+        yield rows, "the padding token gets no increment"
+    elif q.operation == "backward":
+        yield answer_without_padding(q), "the padding token has a gradient"
+    elif q.name == "W":
+        rows[pad] = q.tensors["W0"][pad]
+        yield rows, "the padding row gets no increment"
+        rows[pad] = 0
+        yield rows, "the padding row is zero"
+
+
+def answer_without_padding(q: Question) -> np.ndarray | None:
+    """Answer as if no token were padding."""
+    return answer(q, weight=lambda t, c, s: t["W0"] + s * lora(t).T)
+
+
+def _group_order(q: Question) -> Iterator[Guess]:
+    enabled = list(q.config["enabled"])
+    on = sum(enabled)
+
+    def with_enabled(order: list[bool]) -> np.ndarray | None:
+        return answer(q, weight=lambda t, c, s: t["W0"] + s * qkv_increment(t, {**c, "enabled": order}))
+
+    if on > 1:
+        for name in ("A", "B"):
+            parts = np.array_split(q.tensors[name], on)
+            for mixed in (parts[::-1], parts[1:] + parts[:1]):
+                yield (
+                    answer(q, **{name: np.concatenate(mixed)}),
+                    f"the parts of {name} belong to other groups: order?",
+                )
+        first = np.concatenate([np.array_split(q.tensors["A"], on)[0]] * on)
+        yield answer(q, A=first), "every part takes the first A"
+        yield (
+            answer(q, weight=lambda t, c, s: t["W0"] + s * qkv_increment(t, c, interleaved=True)),
+            ("the rows of A are interleaved between the parts"),
+        )
+    if not all(enabled):
+        yield with_enabled(enabled[::-1]), "the increments go to other parts: the reverse order"
+        yield with_enabled(sorted(enabled, reverse=True)), "the increments go to the first parts"
+        yield with_enabled(sorted(enabled)), "the increments go to the last parts"
+        yield with_enabled([enabled[-1], *enabled[:-1]]), "the increments go to the next parts"
+
+
+# ---- adapters, prefixes, prompts ----------------------------------------------------------------------------
+
+_inserted = of_method("houlsby", "pfeiffer")
+
+
+def _activation(q: Question) -> Iterator[Guess]:
+    for name in ACTIVATIONS:
+        if name != q.config.get("activation"):
+            yield (
+                answer(q, output=lambda t, c, W, n=name: bottleneck(t, {**c, "activation": n})),
+                f"the activation is {name}",
+            )
+
+
+def _left_out(q: Question) -> Iterator[Guess]:
+    for name in ("b_down", "b_up"):
+        yield answer(q, **{name: np.zeros_like(q.tensors[name])}), f"{name} is left out"
+
+
+def _no_residual(q: Question) -> np.ndarray | None:
+    return answer(q, output=lambda t, c, W: bottleneck(t, c) - t["H" if "H" in t else "X"])
+
+
+_prefix = of_method("prefix-tuning")
+
+
+def _attention(q: Question) -> Iterator[Guess]:
+    t, dh = q.tensors, q.tensors["Q"].shape[1]
+    for scale, words in (
+        (1.0, "the scores are not divided by sqrt(dh)"),
+        (1 / dh, "the scores are divided by dh"),
+        (
+            1 / math.sqrt(len(t["K"]) + len(t["P_k"])),
+            "the scores are divided by the root of the number of keys",
+        ),
+    ):
+        yield (
+            answer(
+                q,
+                output=lambda t, c, W, s=scale: attention(
+                    t["Q"], np.concatenate([t["P_k"], t["K"]]), np.concatenate([t["P_v"], t["V"]]), s
+                ),
+            ),
+            words,
+        )
+
+
+def _no_prefix(q: Question) -> np.ndarray | None:
+    return answer(q, output=lambda t, c, W: attention(t["Q"], t["K"], t["V"], 1 / math.sqrt(t["Q"].shape[1])))
+
+
+def _values_appended(q: Question) -> np.ndarray | None:
+    return answer(
+        q,
+        output=lambda t, c, W: attention(
+            t["Q"],
+            np.concatenate([t["P_k"], t["K"]]),
+            np.concatenate([t["V"], t["P_v"]]),
+            1 / math.sqrt(t["Q"].shape[1]),
+        ),
+    )
+
+
+_prompt = of_method("prompt-tuning")
+
+
+def _appended(q: Question) -> Iterator[Guess]:
+    yield (
+        answer(q, output=lambda t, c, W: with_bias(np.concatenate([t["X"], t["P"]]) @ W.T, t)),
+        "the prompt stands behind",
+    )
+    yield answer(q, P=np.flip(q.tensors["P"], 0)), "the prompt runs backwards"
+
+
+HYPOTHESES = (
+    Hypothesis("KernelFlipped", _conv, _flipped),
+    Hypothesis("GroupOrder", _conv, _groups),
+    Hypothesis("GeometryIgnored", _conv, _conv_config),
+    Hypothesis("PaddingRow", of_method("lora-embedding"), _padding),
+    Hypothesis("GroupOrder", of_method("lora-merged-qkv"), _group_order),
+    Hypothesis("ResidualMissing", _inserted, one(_no_residual, "the input is not added back")),
+    Hypothesis("AnotherActivation", _inserted, _activation),
+    Hypothesis("MissingBias", _inserted, _left_out),
+    Hypothesis("BranchMissing", _prefix, one(_no_prefix, "as if there were no prefix")),
+    Hypothesis("SoftmaxScale", _prefix, _attention),
+    Hypothesis("PrefixAppended", _prefix, one(_values_appended, "keys are in front, values behind")),
+    Hypothesis("PrefixAppended", _prompt, _appended),
+)
