@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, params, verify
+from lora_np.cli import bench, conformance, params, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -13,3 +13,4 @@ app = typer.Typer(
 app.command("params")(params.params)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
+app.command("conformance")(conformance.conformance)

@@ -1,0 +1,96 @@
+"""The targets "reference" and "numba": this package's own code, behind the adapter protocol.  Floor 6.
+
+Types of 16 bits are stored as such and computed in float32.  What a method can do is asked of the tables, so that a
+new row is claimed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lora_np.conformance.targets import layers
+from lora_np.conformance.targets.layers import LAYERS
+from lora_np.conformance.vectors.format import HALF_TYPES
+
+Config = Mapping[str, Any]
+Tensors = Mapping[str, np.ndarray]
+Function = Callable[[Config, Tensors], Any]
+"""An operation of one method: from configuration and tensors to an array, or arrays by name."""
+
+
+def _layer_table() -> dict[str, Function]:
+    """Write every layer's operations under their capability names."""
+    table: dict[str, Function] = {}
+    for method, layer in LAYERS.items():
+        table[f"{method}.forward"] = partial(_output, method)
+        table[f"{method}.backward"] = partial(layers.backward, method)
+        if layer.merges:
+            table[f"{method}.merge"] = partial(layers.merge, method)
+            table[f"{method}.unmerge"] = partial(layers.unmerge, method)
+    return table
+
+
+def _output(method: str, config: Config, t: Tensors) -> Any:
+    return layers.forward(method, config, t)[0]
+
+
+class Tabled:
+    """An adapter whose operations stand in a table; every operation is looked up there."""
+
+    name = "reference"
+    dtypes = ("float16", "bfloat16", "float32", "float64")
+    options: Mapping[str, str]
+    table: Mapping[str, Function]
+
+    def __init__(self) -> None:
+        import lora_np
+
+        self.version = lora_np.__version__
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Everything in the table."""
+        return tuple(sorted(self.table))
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        """Find the operation called `operation`, if any method has one of that name."""
+        if (
+            operation.startswith("_")
+            or operation == "table"
+            or not any(name.endswith(f".{operation}") for name in self.table)
+        ):
+            raise AttributeError(f"{type(self).__name__} has no operation {operation!r}")
+        return lambda method, config, tensors: self._run(f"{method}.{operation}", config, tensors)
+
+    def _run(self, capability: str, config: Config, tensors: Tensors) -> Any:
+        """Compute in float32 where the element type is for storage only, and store the result."""
+        dtype = config["dtype"]
+        function = self.table[capability]
+        if dtype not in HALF_TYPES:
+            return function(config, tensors)
+        wide = {name: x.astype(np.float32) if x.dtype.kind == "f" else x for name, x in tensors.items()}
+        found = function(config, wide)
+        return (
+            {name: _stored(x, dtype) for name, x in found.items()}
+            if isinstance(found, Mapping)
+            else _stored(found, dtype)
+        )
+
+
+def _stored(x: Any, dtype: str) -> Any:
+    """Round a result to a storage type; float32 carries bfloat16."""
+    return x.astype(dtype) if dtype == "float16" and np.asarray(x).dtype.kind == "f" else x
+
+
+class Reference(Tabled):
+    """The NumPy code of this package, every method and operation."""
+
+    options = {"errors": "lora_np"}  # noqa: RUF012 (read only)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = _layer_table()
