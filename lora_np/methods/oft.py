@@ -96,7 +96,7 @@ def backward(
     through_weight.require_shape("R", R, (blocks, b, b), "blocks, b, b")
     checks.require_same_dtype(gY=gY, R=R)
     gS = gY @ W0  # (N, k): the gradient of the rotated rows
-    gR = _t(_in_blocks(gS, blocks)) @ _in_blocks(X, blocks)  # (n, b, b)
+    gR = _t(_in_blocks(gS, R)) @ _in_blocks(X, R)  # (n, b, b)
     sign = _sign(side)
     Q = sign * _skew(p[0], b)
     gQ = _neumann_backward(Q, gR) if neumann else _cayley_backward(Q, R, gR)
@@ -238,17 +238,16 @@ def _t(blocks: Array) -> Array:
     return array_namespace(blocks).permute_dims(blocks, (0, 2, 1))
 
 
-def _in_blocks(x: Float[Array, "... k"], blocks: int) -> Float[Array, "n N b"]:
-    """Cut the rows into blocks of their last axis, the blocks first."""
+def _in_blocks(x: Float[Array, "... k"], R: Float[Array, "n b b"]) -> Float[Array, "n N b"]:
+    """Cut the rows into blocks of their last axis as R has them, the blocks first."""
     xp, N = array_namespace(x), math.prod(x.shape[:-1])
-    width = x.shape[-1] // blocks if blocks else 0
-    return xp.permute_dims(xp.reshape(x, (N, blocks, width)), (1, 0, 2))
+    return xp.permute_dims(xp.reshape(x, (N, *R.shape[:2])), (1, 0, 2))
 
 
 def _times_blocks(x: Float[Array, "... k"], R: Float[Array, "n b b"]) -> Float[Array, "... k"]:
     """Multiply the rows with blockdiag(R)."""
     xp = array_namespace(x)
-    rotated = _in_blocks(x, R.shape[0]) @ R  # (n, N, b)
+    rotated = _in_blocks(x, R) @ R  # (n, N, b)
     return xp.reshape(xp.permute_dims(rotated, (1, 0, 2)), tuple(x.shape))
 
 
@@ -257,7 +256,7 @@ def _divide_blocks(W: Float[Array, "d k"], R: Float[Array, "n b b"]) -> Float[Ar
     xp = array_namespace(W)
     problem, fix = "the five-term rotation has no inverse: Q turns by a quarter", "keep a snapshot of W0"
     try:
-        solved = _solve(_t(R), _t(_in_blocks(W, R.shape[0])))  # (n, b, d)
+        solved = _solve(_t(R), _t(_in_blocks(W, R)))  # (n, b, d)
     except np.linalg.LinAlgError:
         raise NotInvertibleError(problem, fix=fix) from None
     if not bool(xp.all(xp.isfinite(solved))):
