@@ -49,7 +49,6 @@ def importance(
     >>> [importance(W, G, rows(2), form=form).tolist() for form in FORMS]
     [[1.0, 25.0], [5.0, 13.0], [3.0, 5.0]]
     """
-    checks.require_one_of("form", form, FORMS)
     return importance_from_sums(sums_by_part(W, G, groups, form=form, tile=tile), groups, form=form)
 
 

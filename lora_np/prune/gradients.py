@@ -42,7 +42,9 @@ def exact_product(gY: Float[Array, "N d"], X: Float[Array, "N k"]) -> Product:
     require_gradient("gY", gY)
     require_gradient("X", X, fix="keep the inputs of the forward pass, then call backward first")
     for name, x in (("gY", gY), ("X", X)):
-        checks.require_rows(name, x, x.shape[-1] if getattr(x, "ndim", 0) else 0, "the layer's width")
+        checks.require_array(name, x)
+        if x.ndim == 0:
+            raise ShapeError(f"{name} has no axes, expected rows of the layer's width")
     checks.require_same_rows(gY=gY, X=X)
     checks.require_same_dtype(gY=gY, X=X)
     return Product(flat_rows(gY).T, flat_rows(X))
