@@ -11,7 +11,7 @@ from lora_np.conformance.runner.record import Record
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, math.inf)
 """Upper edges of the bins, in units of u; the first holds what is exact, the last everything beyond."""
-LABELS = ("0", "¼", "½", "1", "2", "4", "8", "16", "64", "∞")
+EDGE_NAMES = ("0", "¼", "½", "1", "2", "4", "8", "16", "64")
 
 _WIDTH, _HEIGHT = 460, 190
 _LEFT, _BOTTOM, _TOP = 46, 44, 12
@@ -38,7 +38,7 @@ def histogram(name: str, records: Sequence[Record]) -> str:
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(words)}">',
         f"<title>{escape(f'Errors of {name}')}</title><desc>{escape(words)}</desc>",
-        _axes(step, highest),
+        *_axes(step, highest),
     ]
     for i, (good, bad) in enumerate(zip(passed, failed, strict=True)):
         x = _LEFT + i * step + 3
@@ -47,10 +47,12 @@ def histogram(name: str, records: Sequence[Record]) -> str:
             _bar(x, step - 6, good, bad, highest, "fail", f"{bad} failed, {_range(i)}"),
         ]
         if good + bad:
-            parts.append(
-                f'<text class="count" x="{x + step / 2 - 3:.1f}" y="{_y(good + bad, highest) - 3:.1f}">{good + bad}</text>'
-            )
+            parts.append(_text("count", x + step / 2 - 3, _y(good + bad, highest) - 3, str(good + bad)))
     return "".join([*parts, "</svg>"])
+
+
+def _text(kind: str, x: float, y: float, words: str, more: str = "") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more}>{escape(words)}</text>'
 
 
 def _range(i: int) -> str:
@@ -76,22 +78,19 @@ def _bar(x: float, width: float, start: int, count: int, highest: int, kind: str
     )
 
 
-def _axes(step: float, highest: int) -> str:
+def _axes(step: float, highest: int) -> list[str]:
     """Draw both axes with their names and units."""
     base, right = _HEIGHT - _BOTTOM, _WIDTH - 8
-    labels = "".join(
-        f'<text class="tick" x="{_LEFT + (i + 0.5) * step:.1f}" y="{base + 14}">'
-        f"{'0' if i == 0 else f'≤ {label}' if i < len(LABELS) - 1 else f'> {LABELS[-2]}'}</text>"
-        for i, label in enumerate(LABELS)
-    )
     middle = (_TOP + base) / 2
-    return (
-        f'<path class="axis" d="M{_LEFT} {_TOP}V{base}H{right}"/>{labels}'
-        f'<text class="name" x="{(_LEFT + right) / 2:.1f}" y="{_HEIGHT - 8}">worst error of a case, in units of u</text>'
-        f'<text class="name" x="14" y="{middle:.1f}" transform="rotate(-90 14 {middle:.1f})">cases</text>'
-        f'<text class="tick" x="{_LEFT - 5}" y="{_y(highest, highest) + 4:.1f}" style="text-anchor:end">{highest}</text>'
-        f'<text class="tick" x="{_LEFT - 5}" y="{base + 4}" style="text-anchor:end">0</text>'
-    )
+    labels = ["0", *(f"≤ {edge}" for edge in EDGE_NAMES[1:]), f"> {EDGE_NAMES[-1]}"]
+    return [
+        f'<path class="axis" d="M{_LEFT} {_TOP}V{base}H{right}"/>',
+        *(_text("tick", _LEFT + (i + 0.5) * step, base + 14, label) for i, label in enumerate(labels)),
+        _text("name", (_LEFT + right) / 2, _HEIGHT - 8, "worst error of a case, in units of u"),
+        _text("name", 14, middle, "cases", f' transform="rotate(-90 14 {middle:.1f})"'),
+        _text("tick end", _LEFT - 5, _y(highest, highest) + 4, str(highest)),
+        _text("tick end", _LEFT - 5, base + 4, "0"),
+    ]
 
 
 def _words(name: str, passed: Sequence[int], failed: Sequence[int]) -> str:

@@ -31,11 +31,13 @@ th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; }
 .method { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; margin: 1rem 0;
   display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
-@media (min-width: 60rem) { .method { grid-template-columns: minmax(0, 1fr) 28rem; } .method h3 { grid-column: 1 / -1; } }
+@media (min-width: 60rem) {
+  .method { grid-template-columns: minmax(0, 1fr) 28rem; } .method h3 { grid-column: 1 / -1; }
+}
 .chart { width: 100%; max-width: 30rem; height: auto; font: 11px system-ui, sans-serif; }
 .chart .pass { fill: var(--pass); } .chart .fail { fill: var(--fail); stroke: var(--ink); stroke-dasharray: 2 2; }
 .chart .axis { fill: none; stroke: var(--soft); } .chart text { fill: var(--ink); text-anchor: middle; }
-.chart .tick { fill: var(--soft); }
+.chart .tick { fill: var(--soft); } .chart .end { text-anchor: end; }
 .legend { display: flex; gap: 1.2rem; font-size: .9rem; }
 .legend i { display: inline-block; width: .9em; height: .9em; vertical-align: -.1em; margin-right: .35em;
   background: var(--pass); }

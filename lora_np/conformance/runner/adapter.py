@@ -6,8 +6,12 @@ An adapter has the attributes below and one method for each operation that it cl
 
 `method` is "lora", "dora", ...; `config` holds the numbers ("rank", "alpha", ..., and "dtype"); `tensors` maps names
 to NumPy arrays ("X", "W0", "B", "A", ...), which must not be written into.  What comes back is one array where the
-operation has one output ("Y", "W"), or a mapping with the names of the outputs ("gX", "gB", "gA").  An operation or a
-method that is not claimed is not tested, and never counts as a failure.
+operation has one output ("Y", "W"), or a mapping with the names of the outputs ("gX", "gB", "gA"), of the element type
+of the case (float32 for bfloat16, which NumPy lacks).  An operation or a method that is not claimed is not tested, and
+never counts as a failure; an adapter may also raise `NotImplementedError` for a case that it does not claim.
+
+Bad input must be refused: any exception will do.  ``options["errors"] = "lora_np"`` claims our error classes and words,
+too, and "none" claims nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import importlib
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from lora_np.errors import TargetError
+from lora_np.errors import LoraNpError, TargetError
 
 
 @runtime_checkable
@@ -25,7 +29,7 @@ class Adapter(Protocol):
 
     `capabilities` holds "method.operation" names; "lora.*" claims every operation of a method and "*" everything.
     `options` declares choices for cases that are acceptable either way, such as {"dora.norm": "detached"}; a case whose
-    option is not declared is not claimed.  ``options["errors"] = "lora_np"`` claims our error classes and words, too.
+    option is not declared is not claimed.
     """
 
     name: str
@@ -79,7 +83,13 @@ def find_adapter(target: str) -> Adapter:
         ) from error
     if not hasattr(module, class_name):
         raise TargetError(f"module {module_name!r} has no class {class_name!r}")
-    return require_adapter(getattr(module, class_name)())
+    try:
+        adapter = getattr(module, class_name)()
+    except LoraNpError:
+        raise
+    except Exception as error:
+        raise TargetError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
+    return require_adapter(adapter)
 
 
 def require_adapter(adapter: Any) -> Adapter:

@@ -21,7 +21,10 @@ def unclaimed(case: Case, target: Adapter | Claims) -> str:
     """Say why a target does not claim a case; empty if it does."""
     if not claims(target, case.capability):  # type: ignore[arg-type]  # the attributes are what counts
         return f"capability {case.capability} is not claimed"
-    if case.dtype not in target.dtypes and case.result != "invalid":
+    if case.result == "invalid":
+        unchecked = target.options.get("errors") == "none"
+        return "refusing bad input is not claimed" if unchecked else ""
+    if case.dtype not in target.dtypes:
         return f"element type {case.dtype} is not claimed"
     if case.option is not None and target.options.get(case.option[0]) != case.option[1]:
         return f"option {case.option[0]} = {case.option[1]} is not declared"

@@ -107,6 +107,12 @@ LAYERS: dict[str, Layer] = {
 _PLACES = ("stride", "padding", "dilation")
 
 
+def keywords(method: str, config: Config) -> dict[str, Any]:
+    """Make the keywords of a layer from a configuration."""
+    layer = LAYERS[method]
+    return layer.keywords(config, layer.load(config))
+
+
 def forward(method: str, config: Config, t: Tensors) -> tuple[Any, Any]:
     """Apply a layer: its output, and what backward needs."""
     layer = LAYERS[method]

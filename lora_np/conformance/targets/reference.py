@@ -15,6 +15,7 @@ import numpy as np
 from lora_np.conformance.targets import layers
 from lora_np.conformance.targets.layers import LAYERS
 from lora_np.conformance.vectors.format import HALF_TYPES
+from lora_np.lora import LoraParams
 
 Config = Mapping[str, Any]
 Tensors = Mapping[str, np.ndarray]
@@ -94,3 +95,40 @@ class Reference(Tabled):
     def __init__(self) -> None:
         super().__init__()
         self.table = _layer_table()
+
+
+class Compiled(Tabled):
+    """The Numba backend: the operations for which it has a road of its own."""
+
+    name = "numba"
+    dtypes = ("float32", "float64")
+    options = {"errors": "lora_np"}  # noqa: RUF012 (read only)
+
+    def __init__(self) -> None:
+        super().__init__()
+        from lora_np.backends import get_backend
+
+        get_backend("numba")  # raises, with what to install, before the first case
+        self.table = {
+            f"{method}.{operation}": partial(function, method)
+            for method in ("lora", "rslora", "lora-plus", "pissa", "milora", "olora")
+            for operation, function in (("forward", _compiled_forward), ("backward", _compiled_backward))
+        }
+
+
+def _compiled_forward(method: str, config: Config, t: Tensors) -> Any:
+    from lora_np.backends import get_backend
+
+    scale = layers.keywords(method, config)["scale"]
+    p = LoraParams(t["B"], t["A"])
+    return get_backend("numba").forward(t["X"], t["W0"], p, scale=scale, bias=t.get("bias"))[0]
+
+
+def _compiled_backward(method: str, config: Config, t: Tensors) -> dict[str, Any]:
+    from lora_np.backends import get_backend
+
+    backend, scale = get_backend("numba"), layers.keywords(method, config)["scale"]
+    p = LoraParams(t["B"], t["A"])
+    _, Z = backend.forward(t["X"], t["W0"], p, scale=scale)
+    gX, g = backend.backward(t["gY"], t["X"], Z, t["W0"], p, scale=scale)
+    return {"gX": gX, "gB": g.B, "gA": g.A}

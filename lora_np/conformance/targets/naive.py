@@ -1,0 +1,88 @@
+"""The target "naive": the definitions themselves, plain loops on Python floats, gradients by the tape.  Floor 6.
+
+It computes in double precision and rounds at the end.  It checks nothing, and so does not claim to refuse bad input.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from lora_np.conformance import definitions
+from lora_np.conformance.definitions.definition import Definition
+from lora_np.conformance.runner.answer import carrier
+from lora_np.conformance.vectors.format import HALF_TYPES
+
+Tensors = Mapping[str, np.ndarray]
+
+
+def all_definitions() -> dict[str, Definition]:
+    """Load every definition there is, by the id of its method."""
+    found = {}
+    for module in pkgutil.iter_modules(definitions.__path__):
+        one = getattr(import_module(f"{definitions.__name__}.{module.name}"), "DEFINITION", None)
+        if isinstance(one, Definition):
+            found[one.method] = one
+    return found
+
+
+class Naive:
+    """Every definition and every operation of it."""
+
+    name = "naive"
+    dtypes = ("float16", "bfloat16", "float32", "float64")
+    options: Mapping[str, str] = {"errors": "none"}
+
+    def __init__(self) -> None:
+        import lora_np
+
+        self.version = lora_np.__version__
+        self.definitions = all_definitions()
+        self.capabilities = sorted(
+            f"{method}.{operation}"
+            for method, one in self.definitions.items()
+            for operation in ("forward", "backward", *one.others)
+        )
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        """Find the operation called `operation`, if any definition has one of that name."""
+        if operation.startswith("_") or operation in ("definitions", "capabilities"):
+            raise AttributeError(f"Naive has no operation {operation!r}")
+        return lambda method, config, tensors: self._run(method, operation, config, tensors)
+
+    def _run(
+        self, method: str, operation: str, config: Mapping[str, Any], tensors: Tensors
+    ) -> dict[str, Any]:
+        formula = self.definitions[method].operation(operation)
+        lists = {name: x.astype(_wide(x)).tolist() for name, x in tensors.items()}
+        found = formula(lists, config)
+        shapes = {
+            name: _shape(name, found[name], tensors, lambda X: formula({**lists, "X": X}, config))
+            for name in found
+        }
+        dtype = np.dtype("float32" if config["dtype"] in HALF_TYPES else carrier(config["dtype"]))
+        with np.errstate(over="ignore"):
+            arrays = {name: np.array(x, dtype=dtype).reshape(shapes[name]) for name, x in found.items()}
+        if config["dtype"] == "float16":
+            return {name: x.astype(np.float16) for name, x in arrays.items()}
+        return arrays
+
+
+def _wide(x: np.ndarray) -> str:
+    return "float64" if x.dtype.kind == "f" else x.dtype.name
+
+
+def _shape(name: str, found: Any, tensors: Tensors, with_rows: Callable[[Any], Any]) -> tuple[int, ...]:
+    """Tell the shape of an output, which a list without elements does not."""
+    of = {"W": "W0", "W0": "W"}.get(name, name[1:] if name.startswith("g") else "")
+    if of in tensors:
+        return tensors[of].shape
+    X = tensors.get("X")
+    if name == "Y" and X is not None and X.shape[0] == 0:
+        one = with_rows(np.zeros((1, *X.shape[1:]), dtype=X.dtype).tolist())[name]
+        return (0, *np.shape(one)[1:])
+    return np.shape(found)
