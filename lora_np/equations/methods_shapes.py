@@ -128,7 +128,7 @@ EQUATIONS = table(
         r"n = m\,\frac{n}{m},\quad m = \max\{\,m : m \mid n,\ m \le \sqrt{n},\ m \le f\,\}",
         None,
         "Split a size into two whole factors, as near to its root as the chosen factor allows.",
-        f"{_LOKR}, its software's factorization",
+        f"{_LOKR}, LoKr: the factor u of p",
     ),
     (
         "ia3-output",

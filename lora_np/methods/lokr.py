@@ -44,16 +44,15 @@ LokrParams = LokrFull | LokrFactored
 def factorization(n: int, factor: int = -1) -> tuple[int, int]:
     """Split n into two whole factors, the smaller first.  [lokr-split]
 
-    Where `factor` divides n it is one of them; else the smaller one is the largest divisor of n up to the root of n,
-    and up to `factor` unless that is −1.  Raises `ConfigError`.
+    The smaller one is the largest divisor of n up to the root of n, and up to `factor` unless that is −1.  That is the
+    paper's rule; LyCORIS and PEFT agree but where a factor above the root divides n: they take that factor then.
+    Raises `ConfigError`.
 
     >>> factorization(128), factorization(127), factorization(128, 4), factorization(30, 4)
     ((8, 16), (1, 127), (4, 32), (3, 10))
     """
     checks.require_int("n", n, minimum=1)
     checks.require_int("factor", factor, minimum=-1, fix="pass -1 for the split nearest to the root")
-    if factor > 0 and n % factor == 0:
-        return min(factor, n // factor), max(factor, n // factor)
     most = math.isqrt(n) if factor == -1 else min(math.isqrt(n), max(factor, 1))
     small = next(m for m in range(most, 0, -1) if n % m == 0)
     return small, n // small
