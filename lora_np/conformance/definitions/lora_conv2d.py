@@ -4,13 +4,13 @@ Y[n, o, y, x] = Σ W[o, i, u, v] X[n, c + i, y·stride + u·dilation − padding
 begin at channel c; outside the image X is 0.
 
     "peft"     A (r, k, kh, kw) is a convolution over all k channels, never grouped; B (d, r / groups, 1, 1) mixes its r
-               channels, in as many groups as the layer has.  With one group there is a merged kernel.
+               channels, in as many groups as the layer has.  The merged kernel is ungrouped.
     "loralib"  the kernel itself gets an increment: s B A reshaped; B (d / groups · kh, r · kh), A (r · kh, k · kh).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from lora_np.conformance.definitions.definition import (
     Config,
@@ -21,40 +21,61 @@ from lora_np.conformance.definitions.definition import (
     scaled,
 )
 from lora_np.conformance.definitions.lora import scale
-from lora_np.conformance.exact.loops import flat, product, shaped, total
+from lora_np.conformance.exact.loops import dot, each, flat, product, shaped, total
 
 
-def convolve(X: Any, W: Any, *, stride: int, padding: int, dilation: int, groups: int) -> Any:
+class Geometry(NamedTuple):
+    """How the kernel moves: (down, across) for each."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+
+def geometry(config: Config) -> Geometry:
+    """Read stride, padding and dilation: one number for both directions, or two."""
+    read = (config[name] for name in ("stride", "padding", "dilation"))
+    return Geometry(*((one, one) if isinstance(one, int) else (one[0], one[1]) for one in read))
+
+
+def corners(size: int, kernel: int, along: tuple[int, int, int]) -> list[int]:
+    """List where the kernel's first element lies, along one direction: it must stay inside the padded image.
+
+    >>> corners(5, 2, (2, 1, 1))
+    [-1, 1, 3]
+    """
+    stride, padding, dilation = along
+    last = size + padding - dilation * (kernel - 1) - 1
+    return list(range(-padding, last + 1, stride))
+
+
+def convolve(X: Any, W: Any, g: Geometry, *, groups: int) -> Any:
     """Slide the kernels W (d, k / groups, kh, kw) over the images X (N, k, H, W).
 
-    >>> convolve([[[[1, 2, 3]]]], [[[[10, 1]]]], stride=1, padding=0, dilation=1, groups=1)
+    >>> convolve([[[[1, 2, 3]]]], [[[[10, 1]]]], Geometry(), groups=1)
     [[[[12, 23]]]]
     """
-    kh, kw = len(W[0][0]), len(W[0][0][0])
+    down, across = zip(*g, strict=True)
     result = []
     for image in X:
-        height = (len(image[0]) + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
-        width = (len(image[0][0]) + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
-        corners = [
-            [(y * stride - padding, x * stride - padding) for x in range(width)] for y in range(height)
-        ]
+        tops = corners(len(image[0]), len(W[0][0]), down)
+        lefts = corners(len(image[0][0]), len(W[0][0][0]), across)
         outputs = []
         for o, kernel in enumerate(W):
             first = o // (len(W) // groups) * len(kernel)  # the first channel of this output's group
-            channels = image[first : first + len(kernel)]
-            outputs.append([[patch(channels, kernel, at, dilation) for at in row] for row in corners])
+            seen = image[first : first + len(kernel)]
+            outputs.append([[patch(seen, kernel, top, left, g) for left in lefts] for top in tops])
         result.append(outputs)
     return result
 
 
-def patch(channels: Any, kernel: Any, corner: tuple[int, int], dilation: int) -> Any:
+def patch(channels: Any, kernel: Any, top: int, left: int, g: Geometry) -> Any:
     """Σ kernel · image over one patch; what lies outside the image is 0."""
-    top, left = corner
     terms = []
     for plane, weights in zip(channels, kernel, strict=True):
         for u, row in enumerate(weights):
             for v, w in enumerate(row):
-                y, x = top + u * dilation, left + v * dilation
+                y, x = top + u * g.dilation[0], left + v * g.dilation[1]
                 if 0 <= y < len(plane) and 0 <= x < len(plane[0]):
                     terms.append(w * plane[y][x])
     return total(terms)
@@ -62,14 +83,13 @@ def patch(channels: Any, kernel: Any, corner: tuple[int, int], dilation: int) ->
 
 def forward(t: Tensors, config: Config) -> dict[str, Any]:
     """Y = conv(X, W0) + s conv1×1(conv(X, A), B) + b, or conv(X, W0 + ΔW) + b in loralib's form."""
-    place = {name: config[name] for name in ("stride", "padding", "dilation")}
-    groups, s = config["groups"], scale(config)
+    g, groups, s = geometry(config), config["groups"], scale(config)
     if config["form"] == "loralib":
-        Y = convolve(t["X"], plus(t["W0"], increment(t, config)), **place, groups=groups)
+        Y = convolve(t["X"], plus(t["W0"], reshaped(t, s, t["W0"])), g, groups=groups)
     else:
-        Z = convolve(t["X"], t["A"], **place, groups=1)
-        branch = convolve(Z, t["B"], stride=1, padding=0, dilation=1, groups=groups)
-        Y = plus(convolve(t["X"], t["W0"], **place, groups=groups), scaled(s, branch))
+        Z = convolve(t["X"], t["A"], g, groups=1)
+        branch = convolve(Z, t["B"], Geometry(), groups=groups)
+        Y = plus(convolve(t["X"], t["W0"], g, groups=groups), scaled(s, branch))
     if "bias" not in t:
         return {"Y": Y}
     return {
@@ -80,27 +100,48 @@ def forward(t: Tensors, config: Config) -> dict[str, Any]:
     }
 
 
-def increment(t: Tensors, config: Config) -> Any:
-    """Compute the kernel's increment: s Σ_q B[o, q] A[q, i, u, v], or s B A reshaped in loralib's form."""
-    s = scale(config)
-    weight = t["W0"] if "W0" in t else t["W"]
-    if config["form"] == "loralib":
-        shape = (len(weight), len(weight[0]), len(weight[0][0]), len(weight[0][0][0]))
-        return scaled(s, shaped(flat(product(t["B"], t["A"])), shape))
-    factors = [[entry[0][0] for entry in row] for row in t["B"]]
-    kernels = product(factors, [flat(kernel) for kernel in t["A"]])
-    shape = (len(weight[0]), len(weight[0][0]), len(weight[0][0][0]))
-    return [scaled(s, shaped(kernel, shape)) for kernel in kernels]
+def reshaped(t: Tensors, s: Any, weight: Any) -> Any:
+    """Write s B A in the shape of the kernel, row by row."""
+    shape = (len(weight), len(weight[0]), len(weight[0][0]), len(weight[0][0][0]))
+    return scaled(s, shaped(flat(product(t["B"], t["A"])), shape))
+
+
+def dense(t: Tensors, s: Any, groups: int) -> Any:
+    """Write the increment of PEFT's form as one ungrouped kernel: s Σ_q B[o, q] A[q] over the q of o's group."""
+    kernels = []
+    for o, row in enumerate(t["B"]):
+        first = o // (len(t["B"]) // groups) * len(row)
+        of_group = t["A"][first : first + len(row)]
+        kernels.append(each(lambda *a, b=row: s * dot((entry[0][0] for entry in b), a), *of_group))
+    return kernels
+
+
+def ungrouped(W: Any, groups: int) -> Any:
+    """Write a grouped kernel for one group: zeros for the channels of the other groups."""
+    kernels = []
+    for o, kernel in enumerate(W):
+        group = o // (len(W) // groups)
+        nothing = [[0 for _ in row] for row in kernel[0]]
+        kernels.append([plane if n == group else nothing for n in range(groups) for plane in kernel])
+    return kernels
 
 
 def merge(t: Tensors, config: Config) -> dict[str, Any]:
-    """W = W0 + ΔW; in PEFT's form for one group only."""
-    return {"W": plus(t["W0"], increment(t, config))}
+    """W = W0 + ΔW; in PEFT's form every output sees every channel, so W is written for one group."""
+    s, W0 = scale(config), t["W0"]
+    if config["form"] == "loralib":
+        return {"W": plus(W0, reshaped(t, s, W0))}
+    return {"W": plus(ungrouped(W0, config["groups"]), dense(t, s, config["groups"]))}
 
 
 def unmerge(t: Tensors, config: Config) -> dict[str, Any]:
-    """W0 = W − ΔW; in PEFT's form for one group only."""
-    return {"W0": minus(t["W"], increment(t, config))}
+    """W0 = W − ΔW; in PEFT's form what W0 has no place for, between the groups, is dropped."""
+    s, groups = scale(config), config["groups"]
+    if config["form"] == "loralib":
+        return {"W0": minus(t["W"], reshaped(t, s, t["W"]))}
+    W0, inside = minus(t["W"], dense(t, s, groups)), len(t["W"][0]) // groups
+    firsts = (o // (len(W0) // groups) * inside for o in range(len(W0)))
+    return {"W0": [kernel[first : first + inside] for kernel, first in zip(W0, firsts, strict=True)]}
 
 
 DEFINITION = Definition(
