@@ -13,7 +13,8 @@ import numpy as np
 
 from lora_np.conformance.targets import layers
 from lora_np.conformance.targets.layers import LAYERS
-from lora_np.conformance.targets.reference import Reference, Tensors
+from lora_np.conformance.targets.operations import Tensors
+from lora_np.conformance.targets.reference import Reference
 
 UNTRACED = ("dora", "oft", "lora-conv2d", "lora-embedding", "houlsby", "pfeiffer")
 """Layers whose forward autograd does not trace."""

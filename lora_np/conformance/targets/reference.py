@@ -14,13 +14,9 @@ import numpy as np
 
 from lora_np.conformance.targets import layers
 from lora_np.conformance.targets.layers import LAYERS
+from lora_np.conformance.targets.operations import OPERATIONS, Config, Function, Tensors
 from lora_np.conformance.vectors.format import HALF_TYPES
 from lora_np.lora import LoraParams
-
-Config = Mapping[str, Any]
-Tensors = Mapping[str, np.ndarray]
-Function = Callable[[Config, Tensors], Any]
-"""An operation of one method: from configuration and tensors to an array, or arrays by name."""
 
 
 def _layer_table() -> dict[str, Function]:
@@ -43,7 +39,7 @@ class Tabled:
     """An adapter whose operations stand in a table; every operation is looked up there."""
 
     name = "reference"
-    dtypes = ("float16", "bfloat16", "float32", "float64")
+    dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
     options: Mapping[str, str]
     table: Mapping[str, Function]
 
@@ -94,7 +90,7 @@ class Reference(Tabled):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = _layer_table()
+        self.table = {**_layer_table(), **OPERATIONS}
 
 
 class Compiled(Tabled):

@@ -1,0 +1,142 @@
+"""Operations that are not a layer's: starting points, optimizer steps, AdaLoRA's rules.  Floor 6.
+
+Each is a small function from configuration and tensors to outputs by name, under its capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lora_np.conformance.targets import layers
+from lora_np.lora import LoraParams, scaling
+
+Config = Mapping[str, Any]
+Tensors = Mapping[str, np.ndarray]
+Function = Callable[[Config, Tensors], Any]
+
+
+# ---- starting points: products and projectors, which do not depend on the signs of singular vectors ---------------
+
+
+def decomposed(method: str, config: Config, t: Tensors) -> dict[str, Any]:
+    """Start at a part of W0's decomposition: the base that is left, B A, and B Bᵀ."""
+    W_base, p = (
+        layers.LAYERS[method].load(config).init(t["W0"], config["rank"], **layers.keywords(method, config))
+    )
+    return {"W_base": W_base, "BA": p.B @ p.A, "BBt": p.B @ p.B.T}
+
+
+def lora_xs_init(config: Config, t: Tensors) -> dict[str, Any]:
+    """Freeze the factors at the largest part of W0's decomposition."""
+    from lora_np.methods.lora_xs import init
+
+    B, A, _ = init(np.random.default_rng(0), t["W0"], config["rank"])
+    return {"BA": B @ A, "BBt": B @ B.T}
+
+
+def dora_init(_: Config, t: Tensors) -> dict[str, Any]:
+    """Start the lengths at the rows of W0."""
+    from lora_np.methods.dora import init
+
+    return {"m": init(np.random.default_rng(0), t["W0"], 1).m}
+
+
+def ia3_init(config: Config, t: Tensors) -> dict[str, Any]:
+    """Start at ones."""
+    from lora_np.methods.ia3 import init
+
+    return {"l": init(*t["W0"].shape, feedforward=config["feedforward"], dtype=t["W0"].dtype).l}
+
+
+# ---- steps ------------------------------------------------------------------------------------------------------
+
+
+def lora_plus_step(config: Config, t: Tensors) -> dict[str, Any]:
+    """Step B faster than A, by plain descent or by Adam."""
+    from lora_np.methods import lora_plus
+    from lora_np.optim.adam import AdamState
+
+    p, g = LoraParams(t["B"], t["A"]), LoraParams(t["gB"], t["gA"])
+    rates = {"lr": config["lr"], "ratio": config["ratio"]}
+    if config["optimizer"] == "sgd":
+        return lora_plus.step(p, g, **rates)._asdict()
+    state = AdamState(config["step"] - 1, LoraParams(t["mB"], t["mA"]), LoraParams(t["vB"], t["vA"]))
+    betas = (config["beta1"], config["beta2"])
+    return lora_plus.adam_step(p, g, state, betas=betas, eps=config["eps"], **rates)[0]._asdict()
+
+
+def lora_fa_step(config: Config, t: Tensors) -> dict[str, Any]:
+    """Correct the gradient of B."""
+    from lora_np.methods.lora_fa import corrected_gradient
+
+    scale = scaling(config["alpha"], config["rank"])
+    return {"gB": corrected_gradient(t["gB"], t["A"], scale=scale, damping=config["damping"])}
+
+
+# ---- AdaLoRA's rules --------------------------------------------------------------------------------------------
+
+
+def _triplets(t: Tensors, before: str = "") -> Any:
+    from lora_np.methods.adalora import AdaloraParams
+
+    return AdaloraParams(*(t[f"{before}{name}"] for name in AdaloraParams._fields))
+
+
+def adalora_penalty(_: Config, t: Tensors) -> dict[str, Any]:
+    """Measure how far P and Q are from orthogonal, and pull that back."""
+    from lora_np.methods.adalora import AdaloraParams, penalty, penalty_gradient
+
+    p = AdaloraParams(t["P"], np.zeros(t["P"].shape[1], dtype=t["P"].dtype), t["Q"])
+    g = penalty_gradient(p)
+    return {"penalty": np.asarray(penalty(p)), "gP": g.P, "gQ": g.Q}
+
+
+def adalora_importance(config: Config, t: Tensors) -> dict[str, Any]:
+    """Smooth the sensitivities, and score the triplets."""
+    from lora_np.methods.adalora_budget import History, smooth, triplet_scores
+
+    history = History(_triplets(t, "mean."), _triplets(t, "spread."))
+    new = smooth(history, _triplets(t), _triplets(t, "g"), beta1=config["beta1"], beta2=config["beta2"])
+    kinds = (("mean", new.mean), ("spread", new.spread))
+    found = {f"{kind}.{name}": x for kind, p in kinds for name, x in p._asdict().items()}
+    return {**found, "scores": triplet_scores(new)}
+
+
+def adalora_schedule(config: Config, _: Tensors) -> dict[str, Any]:
+    """Say how many triplets may stay."""
+    from lora_np.methods.adalora_budget import budget
+
+    names = ("total", "initial", "final", "warmup", "cooldown")
+    return {"budget": np.asarray(budget(config["step"], **{name: config[name] for name in names}))}
+
+
+def adalora_budget(config: Config, t: Tensors) -> dict[str, Any]:
+    """Choose the triplets that stay."""
+    from lora_np.methods.adalora_budget import keep
+
+    kept = keep(numbered(t, "scores"), config["budget"])
+    return {f"keep.{i}": one for i, one in enumerate(kept)}
+
+
+def numbered(t: Tensors, name: str) -> list[np.ndarray]:
+    """List the tensors name.0, name.1, ..."""
+    return [t[f"{name}.{i}"] for i in range(sum(key.startswith(f"{name}.") for key in t))]
+
+
+OPERATIONS: dict[str, Function] = {
+    **{f"{method}.init": partial(decomposed, method) for method in ("pissa", "milora", "olora")},
+    "lora-xs.init": lora_xs_init,
+    "dora.init": dora_init,
+    "ia3.init": ia3_init,
+    "lora-plus.step": lora_plus_step,
+    "lora-fa.step": lora_fa_step,
+    "adalora.penalty": adalora_penalty,
+    "adalora.importance": adalora_importance,
+    "adalora.schedule": adalora_schedule,
+    "adalora.budget": adalora_budget,
+}
+"""Every such operation by its capability."""
