@@ -1,4 +1,4 @@
-"""LoRA, as its paper defines it: h = W0 x + (alpha / r) B A x (Hu et al. 2021, arXiv 2106.09685, section 4.1).  Floor 6."""
+"""LoRA, as its paper defines it: W0 x + (alpha / r) B A x (Hu et al. 2021, arXiv 2106.09685, section 4.1).  Floor 6."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lora_np.conformance.exact.loops import product, times_vector
 
 
 def scale(config: Config) -> Any:
-    """s = alpha / r."""
+    """Divide: s = alpha / r."""
     return config["alpha"] / config["rank"]
 
 
@@ -29,7 +29,7 @@ def layer(x: list[Any], s: Any, t: Tensors) -> list[Any]:
 
 
 def increment(s: Any, t: Tensors) -> Any:
-    """s B A."""
+    """Multiply out s B A."""
     return scaled(s, product(t["B"], t["A"]))
 
 

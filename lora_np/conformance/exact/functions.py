@@ -124,6 +124,12 @@ def relu(x: Any) -> Any:
     return max(x, 0.0)
 
 
+def absolute(x: Any) -> Any:
+    """Take |x|; its slope at 0 is taken as 1."""
+    value = plain(x)
+    return x if (value.value if isinstance(value, Exact) else value) >= 0 else -x
+
+
 def positive(x: Any) -> bool:
     """Tell whether a number is above zero."""
     if isinstance(x, Taped):

@@ -74,9 +74,9 @@ def nearest(value: Fraction, dtype: str = "float64") -> float:
 def nearest_certain(x: Exact, dtype: str = "float64") -> float:
     """Round an exact number to the nearest number of a floating type.
 
-    A Fraction is exact.  An mpmath number was computed with the working precision of now and may err by its size S
-    times 2**(40 − bits), a million million times its roundings; raises `UnsafeRoundingError` where that reaches a rounding
-    boundary.
+    A Fraction is exact.  An mpmath number was computed with the working precision of now and may err by its size
+    S times 2**(40 − bits), a million million times its roundings; raises `UnsafeRoundingError` where that reaches a
+    rounding boundary.
 
     >>> nearest_certain(Exact.of(1) / 3, "bfloat16")
     0.333984375
@@ -90,7 +90,7 @@ def nearest_certain(x: Exact, dtype: str = "float64") -> float:
     low, high = nearest(exact - doubt, dtype), nearest(exact + doubt, dtype)
     if low != high:
         raise UnsafeRoundingError(f"{float(exact)!r} lies too close to a rounding boundary of {dtype}")
-    return low
+    return low + 0.0  # no negative zero
 
 
 def fraction_of(value: Any) -> Fraction:

@@ -17,7 +17,9 @@ def _validator() -> Any:
     try:
         import jsonschema
     except ImportError:
-        raise BackendError("checking a schema needs jsonschema", fix='pip install "lora-np[vectors]"') from None
+        raise BackendError(
+            "checking a schema needs jsonschema", fix='pip install "lora-np[vectors]"'
+        ) from None
     schema = read_content(shipped() / SCHEMA)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
@@ -25,7 +27,9 @@ def _validator() -> Any:
 
 def require_schema(content: Any, path: Path | str) -> None:
     """Raise `VectorFileError` with the place of the first thing in a file's content that the schema forbids."""
-    error = min(_validator().iter_errors(content), key=lambda found: list(map(str, found.absolute_path)), default=None)
+    error = min(
+        _validator().iter_errors(content), key=lambda found: list(map(str, found.absolute_path)), default=None
+    )
     if error is not None:
         place = "/".join(map(str, error.absolute_path)) or "the top"
         raise VectorFileError(f"{path} breaks its schema at {place}: {error.message[:200]}")

@@ -19,12 +19,14 @@ ever grows at its end: the ids of its cases are permanent.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
 from lora_np.conformance.vectors.generate.plan import Recipe
 
 
+@cache
 def all_recipes() -> dict[str, Recipe]:
     """Collect the recipes of all modules of this package, by file name.  Raises `ValueError` for one made twice."""
     found: dict[str, Recipe] = {}

@@ -11,8 +11,9 @@ from pathlib import Path
 from lora_np.conformance.vectors.format import shipped
 from lora_np.conformance.vectors.generate import all_recipes
 from lora_np.conformance.vectors.generate.answers import RefusedError
-from lora_np.conformance.vectors.generate.files import file_text
 from lora_np.conformance.vectors.generate.directory import write_checked, write_lists
+from lora_np.conformance.vectors.generate.files import file_text
+from lora_np.errors import VectorFileError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,13 +36,16 @@ def generate(names: list[str], directory: Path, jobs: int) -> list[str]:
     from rich.progress import Progress
 
     refusals = []
-    with ProcessPoolExecutor(jobs) as pool, Progress(console=Console(stderr=True), transient=True) as progress:
+    with (
+        ProcessPoolExecutor(jobs) as pool,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
         task = progress.add_task("vectors", total=len(names))
         futures = {pool.submit(file_text, name): name for name in names}
         for future in as_completed(futures):
             try:
                 write_checked(directory, f"{futures[future]}.json", future.result())
-            except RefusedError as error:
+            except (RefusedError, VectorFileError) as error:
                 refusals.append(str(error))
             progress.advance(task)
     write_lists(directory)

@@ -103,7 +103,8 @@ def _outputs(recipe: Recipe, plan: Plan, where: str) -> Mapping[str, Output]:
     if set(second) != set(results):
         raise RefusedError(f"{where}: outputs {sorted(results)}, by the second road {sorted(second)}")
     outputs = {
-        name: _output(numbers, np.asarray(second[name]), f"{where}, {name}") for name, numbers in results.items()
+        name: _output(numbers, np.asarray(second[name]), f"{where}, {name}")
+        for name, numbers in results.items()
     }
     if not ABOUT_NOTHING & set(plan.flags):
         _require_content(outputs, where)
@@ -123,7 +124,9 @@ def _output(numbers: tuple[list[float], list[float], int], second: np.ndarray, w
         raise RefusedError(f"{where}: an answer is not finite")
     error = error_in_u(second.astype(np.float64), output.want, output.size, roundings=K)
     if error > K + 1:  # + 1: the answer itself is rounded
-        raise RefusedError(f"{where}: the second road is {error:.3g} u S away, and {K} roundings explain {K + 1}")
+        raise RefusedError(
+            f"{where}: the second road is {error:.3g} u S away, and {K} roundings explain {K + 1}"
+        )
     return output
 
 

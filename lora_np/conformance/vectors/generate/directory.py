@@ -20,7 +20,9 @@ def write_checked(directory: Path, name: str, text: str) -> None:
 
 def write_lists(directory: Path) -> None:
     """Write the manifest and the checksums of everything that is there."""
-    vectors = {path.relative_to(directory).as_posix(): path.read_text("utf-8") for path in directory.glob("*/*.json")}
+    vectors = {
+        path.relative_to(directory).as_posix(): path.read_text("utf-8") for path in directory.glob("*/*.json")
+    }
     (directory / MANIFEST).write_text(manifest_text(vectors), encoding="utf-8", newline="\n")
     texts = {
         path.relative_to(directory).as_posix(): path.read_text("utf-8")

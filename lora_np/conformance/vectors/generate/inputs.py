@@ -1,7 +1,8 @@
 """Input numbers from a seed, the same on every machine and easy to repeat in any language.  Floor 6.
 
-The stream is SplitMix64 (Steele, Lea, Flood 2014): state ← state + 0x9E3779B97F4A7C15, then two rounds of xor-shift and
-multiply.  The seed is the 64-bit FNV-1a hash of a text that names the case.  Never NumPy's own stream, which may change.
+The stream is SplitMix64 (Steele, Lea, Flood 2014): state ← state + 0x9E3779B97F4A7C15, then two rounds of xor-shift
+and multiply.  The seed is the 64-bit FNV-1a hash of a text that names the case.  Never
+NumPy's own stream, which may change.
 """
 
 from __future__ import annotations
@@ -71,13 +72,13 @@ class Draws:
 
         short     8 significant bits, 1/4 ≤ |x| < 4
         full      every bit of the element type in use, the last one set, 1/4 ≤ |x| < 4
-        integers  −4, ..., 4
-        wide      8 significant bits, about 1e-6 ≤ |x| < 1e6
+        integers  ±1, ..., ±4
+        wide      8 significant bits, about 1e-3 ≤ |x| < 1e3
         """
         kinds: dict[str, Callable[[], float]] = {
             "short": lambda: self.number(SHORT_BITS),
             "full": lambda: self.number(FLOAT_TYPES[dtype].precision),
-            "integers": lambda: float(self.below(9) - 4),
-            "wide": lambda: self.number(SHORT_BITS, (-20, 19)),
+            "integers": lambda: float((1 + self.below(4)) * (-1 if self.bits() & 1 else 1)),
+            "wide": lambda: self.number(SHORT_BITS, (-10, 9)),
         }
         return self.array(kinds[kind], shape)

@@ -23,7 +23,14 @@ from lora_np.conformance.vectors.generate.situations import (
     situations,
 )
 
-USUAL_FLAGS = ("MissingScale", "SquaredScale", "ScaleInverted", "SignFlipped", "Transposed", "FactorsSwapped")
+USUAL_FLAGS: tuple[str, ...] = (
+    "MissingScale",
+    "SquaredScale",
+    "ScaleInverted",
+    "SignFlipped",
+    "Transposed",
+    "FactorsSwapped",
+)
 
 
 def layer_recipes(
@@ -38,6 +45,7 @@ def layer_recipes(
     zeros: Iterable[str] = ("B", "A"),
     flags: tuple[str, ...] = USUAL_FLAGS,
     listed: Callable[..., list[Situation]] = situations,
+    in_backward: tuple[str, ...] = (),
     **options: Any,
 ) -> list[Recipe]:
     """Make the recipes of a layer's operations.
@@ -45,6 +53,7 @@ def layer_recipes(
     `shapes` names every tensor of forward, "X", "W0" and "bias" among them.  `forward`, `weight` (W from W0) and
     `take_out` (W0 from W) are array formulas, the second road; leave out what the method does not have.  Setting the
     tensors `zero` to zero takes the adapter out of effect; each tensor of `zeros` is zero in a case of its own.
+    Backward has no bias, whose gradient is a sum of gY, unless `in_backward` names it.
     `listed` makes the situations (a `functools.partial` of `situations`, usually), `options` go to `plans`.
     In huge and tiny cases the tensors `zero` go with the weight, so that the increment still counts.
     """
@@ -59,11 +68,21 @@ def layer_recipes(
         return Recipe(
             method,
             operation,
-            lambda: plans(name, of, config, listed(zeros=zeros, **situation), flags=usual, **options),
+            lambda: plans(
+                name,
+                of,
+                config,
+                listed(zeros=[tensor for tensor in zeros if tensor in of], **situation),
+                flags=usual,
+                **options,
+            ),
             without=without,
         )
 
-    upstream = {**{name: sides for name, sides in shapes.items() if name != "bias"}, "gY": ("N", "d")}
+    upstream = {
+        **{name: sides for name, sides in shapes.items() if name != "bias" or name in in_backward},
+        "gY": ("N", "d"),
+    }
     base = {name: sides for name, sides in shapes.items() if name not in ("X", "bias")}
     merged = {("W" if name == "W0" else name): sides for name, sides in base.items()}
     made = [

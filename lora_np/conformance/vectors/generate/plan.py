@@ -12,7 +12,7 @@ from lora_np.conformance.definitions import Definition, definition
 from lora_np.conformance.definitions.definition import Formula
 from lora_np.conformance.vectors.format import Output, Tensor
 
-ABOUT_NOTHING = {"ZeroFactor", "ZeroRows", "EmptyBatch"}
+ABOUT_NOTHING = {"ZeroFactor", "ZeroRows", "EmptyBatch", "FullRank", "NothingKept"}
 """Flags of cases that may well have an adapter without effect, or nothing but zeros to compare."""
 
 
