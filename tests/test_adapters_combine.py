@@ -169,12 +169,9 @@ class TestFactorwise:
     def test_linear_is_the_sum_and_its_cross_terms(self, family):
         """(Σ a B)(Σ ± a A) = Σ w s B A + cross terms, exactly.  [combine-linear] [combine-linear-cross]"""
         adapters, weights = family
-        weights = [
-            4.0 * w / s for w, (_, s) in zip(weights, adapters, strict=True)
-        ]  # w s = ±4 w: a root that is exact
-        weights = [
-            np.sign(w) * 4.0 ** round(np.log2(abs(w)) / 2) * np.sign(s) / abs(s)
-            for w, (_, s) in zip(weights, adapters, strict=True)
+        weights = [  # every w s is ±1/4, ±1 or ±4, whose root is exact
+            np.copysign(4.0 ** (i % 3 - 1), w) / s
+            for i, (w, (_, s)) in enumerate(zip(weights, adapters, strict=True))
         ]
         triples, shares = exact_form(adapters, weights)
         want = floats_of(naive.linear(triples, shares, root=lambda c: Fraction(float(c) ** 0.5)))

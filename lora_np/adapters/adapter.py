@@ -7,11 +7,12 @@ What a list may not hold is a part that no (B, A) can carry, such as a magnitude
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from lora_np import checks
@@ -69,7 +70,20 @@ def total_increment(
     >>> total_increment([one, one], weights=[1, -4])
     array([[-1.5, -1.5]])
     """
-    return reduce(add, increments(adapters, weights=weights))
+    return added(increments(adapters, weights=weights))
+
+
+def added(parts: Iterable[Array]) -> Array:
+    """Add arrays of one shape, at least one.  Raises `OverflowInMergeError`, not a warning, where the sum is too large.
+
+    >>> import numpy as np
+    >>> added(np.full(2, x) for x in (1.0, 2.0, 4.0))
+    array([7., 7.])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # subtle: the parts may be made while they are added
+        total = reduce(add, parts)
+    checks.require_no_overflow(total, "combining")
+    return total
 
 
 def combined_config(configs: Sequence[LoraConfig], *, rank: int) -> LoraConfig:
@@ -99,8 +113,8 @@ def combined_config(configs: Sequence[LoraConfig], *, rank: int) -> LoraConfig:
 # ---- what a user can get wrong -----------------------------------------------------------------------------
 
 
-def require_adapter(name: str, adapter: Any) -> None:
-    """Raise unless `adapter` is factors with a scale, and nothing besides."""
+def require_adapter(name: str, adapter: Any, d: int | None = None, k: int | None = None) -> None:
+    """Raise unless `adapter` is factors with a scale, and nothing besides; for a weight (d, k) where one is given."""
     if not isinstance(adapter, tuple) or len(adapter) != 2 or isinstance(adapter, LoraParams):
         raise ConfigError(
             f"{name} must be a LoraAdapter, got {type(adapter).__name__}",
@@ -113,7 +127,7 @@ def require_adapter(name: str, adapter: Any) -> None:
             f"{name} is {type(p).__name__}, not plain LoRA: its {', '.join(lost)} would be lost",
             fix="merge it into the base, or extract plain factors from its whole increment first",
         )
-    checks.require_factors(p)
+    checks.require_factors(p, d, k)
     checks.require_number(f"the scale of {name}", scale)
 
 

@@ -25,11 +25,10 @@ from lora_np import checks
 from lora_np._typing import Array, Float
 from lora_np.adapters import snapshot as files
 from lora_np.adapters.adapter import LoraAdapter, require_adapter, require_base, require_finite_factors
-from lora_np.adapters.cat import combine_cat
 from lora_np.adapters.names import require_distinct, require_known, require_new_name
 from lora_np.adapters.several import merge_several
-from lora_np.errors import ShapeError, StateError
-from lora_np.lora import LoraParams, forward
+from lora_np.errors import RankError, StateError
+from lora_np.lora import LoraParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,11 +186,11 @@ class AdapterBank:
         Disabled, the base alone.  Raises `ShapeError`, `DTypeError`.
         """
         W = self._W if self.enabled else self.W0
-        beside = [self.adapters[name] for name in self._unmerged()] if self.enabled else []
-        if beside:
-            return forward(X, W, combine_cat(beside).p, scale=1.0, bias=bias)[0]
         require_base(X, W, bias)
         Y = X @ W.T  # (N, d)
+        for name in self._unmerged() if self.enabled else ():
+            (B, A), s = self.adapters[name]
+            Y = Y + s * ((X @ A.T) @ B.T)  # (N, d)
         return Y if bias is None else Y + bias
 
     # ---- saving and loading ------------------------------------------------------------------------------------
@@ -240,7 +239,7 @@ class AdapterBank:
         fitting = self._fitting(name, adapter)
         rank = self.adapters[name].p.A.shape[0]
         if fitting.p.A.shape[0] != rank:
-            raise ShapeError(
+            raise RankError(
                 f"the factors of {name!r} have rank {rank}, the new ones rank {fitting.p.A.shape[0]}",
                 fix="delete the adapter and add the other one",
             )
@@ -248,9 +247,9 @@ class AdapterBank:
 
     def _fitting(self, name: str, adapter: LoraAdapter) -> LoraAdapter:
         """Return the bank's own copy of an adapter; raise unless it fits the base and is finite."""
-        require_adapter(f"adapter {name!r}", adapter)
+        require_adapter(f"adapter {name!r}", adapter, *self.W0.shape)
         p, scale = adapter
-        checks.require_weight("W0", self.W0, p, scale)
+        checks.require_same_dtype(W0=self.W0, B=p[0], A=p[1])
         require_finite_factors(f"adapter {name!r}", p)
         return LoraAdapter(LoraParams(_own(p[0]), _own(p[1])), float(scale))
 

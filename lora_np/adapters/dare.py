@@ -6,8 +6,6 @@ what is left (their ``_svd`` forms drop entries of the increment); a density of 
 """
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Bool, Float
-from lora_np.adapters.adapter import LoraAdapter, increments
+from lora_np.adapters.adapter import LoraAdapter, added, increments
 from lora_np.adapters.magnitude import require_density
 from lora_np.adapters.ties import disjoint_mean, elect_sign
 from lora_np.errors import ConfigError, DTypeError, ShapeError
@@ -58,7 +56,10 @@ def drop_and_rescale(
         raise DTypeError(f"keep has dtype {checks.dtype_name(keep)}, expected booleans, or 0 and 1")
     xp = array_namespace(delta)
     stays = xp.astype(xp.asarray(keep), xp.bool)
-    return xp.where(stays, delta / float(density), xp.zeros_like(delta))
+    with np.errstate(over="ignore"):
+        rescaled = xp.where(stays, delta / float(density), xp.zeros_like(delta))
+    checks.require_no_overflow(rescaled, "rescaling")
+    return rescaled
 
 
 def combine_dare(
@@ -77,7 +78,7 @@ def combine_dare(
     >>> combine_dare([one, one], [np.array([[True, False]]), np.array([[True, True]])], density=0.5)
     array([[2., 3.]])
     """
-    return reduce(add, _dropped(adapters, keep, density, weights))
+    return added(_dropped(adapters, keep, density, weights))
 
 
 def combine_dare_ties(

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 
 from array_api_compat import array_namespace
 
 from lora_np._typing import Array, Float
-from lora_np.adapters.adapter import LoraAdapter, weighted_scales
+from lora_np.adapters.adapter import LoraAdapter, added, weighted_scales
 from lora_np.errors import RankError
 from lora_np.lora import LoraParams
 
@@ -18,7 +16,7 @@ def combine_linear(adapters: Sequence[LoraAdapter], *, weights: Sequence[float] 
 
     B = Σ_t a_t B_t and A = Σ_t sgn(w_t s_t) a_t A_t with a_t = √|w_t s_t|, of scale 1: PEFT's ``linear``, sign on A
     included.  B A is the true sum plus `cross_terms`; for one adapter it is exact up to rounding.  Raises what
-    `increments` raises, but for the overflow, and `RankError` where the ranks differ.
+    `increments` raises, and `RankError` where the ranks differ.
 
     >>> import numpy as np
     >>> one = LoraAdapter(LoraParams(B=np.ones((1, 1)), A=np.ones((1, 2))), scale=1.0)
@@ -32,8 +30,8 @@ def combine_linear(adapters: Sequence[LoraAdapter], *, weights: Sequence[float] 
             f"factors of different ranks cannot be added: the adapters have ranks {ranks}",
             fix="use cat or svd",
         )
-    B = reduce(add, (math.sqrt(abs(c)) * p[0] for c, (p, _) in zip(shares, adapters, strict=True)))
-    A = reduce(add, (_signed_root(c) * p[1] for c, (p, _) in zip(shares, adapters, strict=True)))
+    B = added(math.sqrt(abs(c)) * p[0] for c, (p, _) in zip(shares, adapters, strict=True))
+    A = added(_signed_root(c) * p[1] for c, (p, _) in zip(shares, adapters, strict=True))
     return LoraAdapter(LoraParams(B, A), 1.0)
 
 
@@ -52,13 +50,13 @@ def cross_terms(
     combine_linear(adapters, weights=weights)  # its refusals
     shares = weighted_scales(adapters, weights)
     p = adapters[0][0]
-    excess = array_namespace(p[0]).zeros((p[0].shape[0], p[1].shape[1]), dtype=p[0].dtype)
+    terms = [array_namespace(p[0]).zeros((p[0].shape[0], p[1].shape[1]), dtype=p[0].dtype)]
     for i, (p_i, _) in enumerate(adapters):
         for j, (p_j, _) in enumerate(adapters):
             if i != j:
                 root = math.sqrt(abs(shares[i])) * _signed_root(shares[j])
-                excess = excess + root * (p_i[0] @ p_j[1])  # (d, k)
-    return excess
+                terms.append(root * (p_i[0] @ p_j[1]))  # (d, k)
+    return added(terms)
 
 
 def _signed_root(share: float) -> float:

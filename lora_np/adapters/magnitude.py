@@ -7,17 +7,15 @@ is left; its ``magnitude_prune_svd`` is the form here.
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import reduce
 from math import floor, prod
 from numbers import Real
-from operator import add
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
-from lora_np.adapters.adapter import LoraAdapter, increments
+from lora_np.adapters.adapter import LoraAdapter, added, increments
 from lora_np.errors import ConfigError
 
 
@@ -68,7 +66,7 @@ def combine_magnitude(
     >>> combine_magnitude([one, one], density=0.5)
     array([[0., 3.]])
     """
-    return reduce(add, (trim(tau, density=density) for tau in increments(adapters, weights=weights)))
+    return added(trim(tau, density=density) for tau in increments(adapters, weights=weights))
 
 
 def require_density(density: Any, *, zero_allowed: bool = True) -> None:

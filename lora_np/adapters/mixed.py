@@ -150,7 +150,7 @@ def _require_mixed(X: Any, W0: Any, adapters: Any, rows: Any, bias: Any = None) 
     if not isinstance(adapters, Mapping):
         raise ConfigError(f"adapters must map names to adapters, got {type(adapters).__name__}")
     for name, adapter in adapters.items():
-        require_adapter(f"adapter {name!r}", adapter)
+        require_adapter(f"adapter {name!r}", adapter, *W0.shape)
         checks.require_layer(X, W0, adapter[0], adapter[1])
     groups = group_rows(rows, like=X)
     for name in groups.bounds:

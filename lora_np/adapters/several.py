@@ -1,23 +1,22 @@
 """Merge several adapters at once into one base, and swap one set for another.  Floor 2.
 
-One product for all of them: no adapter waits for another, so no order is better than another.  Nothing is remembered
-here; keep an `AdapterBank` where the base must come back bit for bit.
+No adapter waits for another, so no order is better than another.  Nothing is remembered here; keep an `AdapterBank`
+where the base must come back bit for bit.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 from lora_np._typing import Array, Float
-from lora_np.adapters.adapter import LoraAdapter
-from lora_np.adapters.cat import combine_cat
+from lora_np.adapters.adapter import LoraAdapter, require_adapters
 from lora_np.merging import merge, unmerge
 
 
 def merge_several(W0: Float[Array, "d k"], adapters: Sequence[LoraAdapter]) -> Float[Array, "d k"]:
-    """Add every increment to the weight, in one product.  [adapters-merge] [combine-cat]
+    """Add every increment to the weight.  [adapters-merge] [combine-sum]
 
-    W = W0 + Σ_t s_t B_t A_t.  The order of the adapters matters by rounding only: both results lie within
-    γ(Σ r_t + 4) (|W0| + Σ_t |s_t| |B_t| |A_t|) of the true sum.  Raises what `merge` raises, and
-    `UnsupportedCombinationError`.
+    W = W0 + Σ_t s_t B_t A_t.  For n adapters any order is within γ(max r_t + n + 2) (|W0| + Σ_t |s_t| |B_t| |A_t|) of
+    the true sum.  Raises what `merge` raises, and `UnsupportedCombinationError`.
 
     >>> import numpy as np
     >>> from lora_np.lora import LoraParams
@@ -26,7 +25,8 @@ def merge_several(W0: Float[Array, "d k"], adapters: Sequence[LoraAdapter]) -> F
     array([[2., 1.],
            [1., 2.]])
     """
-    return merge(W0, combine_cat(adapters).p, scale=1.0)
+    require_adapters(adapters)
+    return reduce(lambda W, adapter: merge(W, adapter[0], scale=adapter[1]), adapters, W0)
 
 
 def unmerge_several(W: Float[Array, "d k"], adapters: Sequence[LoraAdapter]) -> Float[Array, "d k"]:
@@ -41,7 +41,8 @@ def unmerge_several(W: Float[Array, "d k"], adapters: Sequence[LoraAdapter]) -> 
     array([[1., 0.],
            [0., 1.]])
     """
-    return unmerge(W, combine_cat(adapters).p, scale=1.0)
+    require_adapters(adapters)
+    return reduce(lambda W, adapter: unmerge(W, adapter[0], scale=adapter[1]), adapters, W)
 
 
 def swap_merged(
@@ -49,7 +50,8 @@ def swap_merged(
 ) -> Float[Array, "d k"]:
     """Take merged adapters out of a weight and put others in, without the base at hand.  [adapters-swap]
 
-    W' = W − Σ_out s B A + Σ_into s' B' A', in one product, up to rounding.  Raises what `merge_several` raises.
+    W' = W − Σ_out s B A + Σ_into s' B' A', up to rounding.  Either list may be empty.  Raises what `merge_several`
+    raises.
 
     >>> import numpy as np
     >>> from lora_np.lora import LoraParams
@@ -58,5 +60,8 @@ def swap_merged(
     array([[3., 2.],
            [2., 3.]])
     """
-    weights = [-1.0] * len(out) + [1.0] * len(into)
-    return merge(W, combine_cat([*out, *into], weights=weights).p, scale=1.0)
+    require_adapters(
+        [*out, *into] if isinstance(out, (list, tuple)) and isinstance(into, (list, tuple)) else None
+    )
+    W = unmerge_several(W, out) if out else W
+    return merge_several(W, into) if into else W

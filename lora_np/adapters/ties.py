@@ -8,15 +8,13 @@ has it.  The paper multiplies the result by one λ more: weigh all adapters by i
 """
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from lora_np import checks
 from lora_np._typing import Array, Float
-from lora_np.adapters.adapter import LoraAdapter, increments
+from lora_np.adapters.adapter import LoraAdapter, added, increments
 from lora_np.adapters.magnitude import trim
 from lora_np.errors import ConfigError, ShapeError
 
@@ -52,7 +50,7 @@ def elect_sign(deltas: Sequence[Float[Array, "d k"]]) -> Float[Array, "d k"]:
     array([[1., 1., 0.]])
     """
     _require_deltas(deltas)
-    return array_namespace(deltas[0]).sign(reduce(add, deltas))
+    return array_namespace(deltas[0]).sign(added(deltas))
 
 
 def disjoint_mean(deltas: Sequence[Float[Array, "d k"]], sign: Float[Array, "d k"]) -> Float[Array, "d k"]:
@@ -64,12 +62,13 @@ def disjoint_mean(deltas: Sequence[Float[Array, "d k"]], sign: Float[Array, "d k
     >>> disjoint_mean([np.array([[4.0, -1.0]]), np.array([[2.0, 3.0]])], np.array([[1.0, 1.0]]))
     array([[3., 3.]])
     """
-    _require_deltas([*deltas, sign] if isinstance(deltas, (list, tuple)) else deltas)
+    _require_deltas(deltas)
+    _require_deltas([*deltas, sign])
     xp = array_namespace(sign)
     agree = [(xp.sign(tau) == sign) & (sign != 0) for tau in deltas]
     zero, one = xp.zeros_like(sign), xp.ones_like(sign)
-    mass = reduce(add, (xp.where(yes, tau, zero) for yes, tau in zip(agree, deltas, strict=True)), zero)
-    voters = reduce(add, (xp.where(yes, one, zero) for yes in agree), zero)
+    mass = added(xp.where(yes, tau, zero) for yes, tau in zip(agree, deltas, strict=True))
+    voters = added(xp.where(yes, one, zero) for yes in agree)
     return mass / xp.where(voters == 0, one, voters)
 
 
