@@ -7,6 +7,7 @@ architecture to count on; `PAPER_ROWS` and `claims` recompute what the LoRA pape
 from lora_np.counts.activations import Activations, activation_bytes
 from lora_np.counts.architectures import ARCHITECTURES, architecture
 from lora_np.counts.break_even import break_even_rank, factored_count
+from lora_np.counts.layouts import count_layout, layout_tensors
 from lora_np.counts.memory import (
     Memory,
     adapter_file_bytes,
@@ -47,7 +48,9 @@ __all__ = [
     "checkpoint_bytes",
     "claims",
     "count",
+    "count_layout",
     "factored_count",
+    "layout_tensors",
     "peft_options",
     "quantized_bytes",
     "speedup",

@@ -83,6 +83,30 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "layers (2dr + r + d)",
             "AdapterDrop, 2010.11918",
         ),
+        "houlsby": Method(
+            rules.adapter(2, norms=False),
+            _ADAPTER,
+            "count-adapter",
+            "2L (2dr + r + d)",
+            "Houlsby, 1902.00751; adapter-h under the method's own name",
+        ),
+        "pfeiffer": Method(
+            rules.adapter(1, norms=False),
+            _ADAPTER,
+            "count-adapter",
+            "L (2dr + r + d)",
+            "Pfeiffer, 2005.00247; adapter-p under the method's own name",
+        ),
+        "prefix-tuning": Method(
+            rules.prefix_kv,
+            {"prefix": None},
+            "count-prefix-kv",
+            "2 L n d_kv",
+            "Li & Liang, 2101.00190, without its reparametrization",
+        ),
+        "prompt-tuning": Method(
+            rules.prompt, {"prefix": None}, "count-prefix-embedding", "d l", "Lester et al., 2104.08691"
+        ),
         "ia3": Method(
             rules.ia3, _IA3, "count-ia3", "Σ d over k, v + Σ k over fc2 or down", "Liu, 2205.05638"
         ),
@@ -93,12 +117,16 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "rslora": "Kalajdzievski, 2312.03732",
                 "lora-plus": "Hayou et al., 2402.12354",
                 "pissa": "Meng et al., 2404.02948",
+                "milora": "Wang et al., 2406.09044",
                 "olora": "Büyükakyüz, 2406.01775",
                 "lora-ga": "Wang et al., 2407.05000",
                 "qlora": "Dettmers et al., 2305.14314",
                 "additive": "seed 001, the variant with block identities",
             }.items()
         },
+        "symmetric": Method(
+            rules.symmetric, _LORA, "count-lora", "Σ r (d + k)", "seed 001, both factors away from zero"
+        ),
         "dora": Method(rules.dora, _LORA, "count-dora", "Σ r (d + k) + d", "Liu et al., 2402.09353"),
         "adalora": Method(
             rules.adalora, _LORA, "count-adalora", "Σ r (d + k + 1)", "Zhang et al., 2303.10512"

@@ -110,6 +110,11 @@ def prefix_embedding(a: Architecture, o: Options) -> Change:
     return Change(_nothing, (_added("prefix.embeddings", (o["prefix"] + o["infix"], a.width), 1),))
 
 
+def prompt(a: Architecture, o: Options) -> Change:
+    """Train embeddings of extra tokens before the input only.  [count-prefix-embedding]"""
+    return prefix_embedding(a, {**o, "infix": 0})
+
+
 def prefix_layer(a: Architecture, o: Options) -> Change:
     """Train the activations of extra tokens after every block.  [count-prefix-layer]"""
     return Change(_nothing, (_added("prefix.activations", (o["prefix"] + o["infix"], a.width), a.layers),))
@@ -151,6 +156,15 @@ def lora(a: Architecture, o: Options) -> Change:
 def lora_fa(a: Architecture, o: Options) -> Change:
     """Train B alone; A stays as drawn, and must be saved with it.  [count-lora-fa]"""
     return Change(_nothing, _per_matrix(a, o, lambda d, k, r: [("B", (d, r)), ("A", (r, k))], {"A": True}))
+
+
+def symmetric(a: Architecture, o: Options) -> Change:
+    """Train LoRA's factors; the pair they started from stays, and must be saved with them.  [count-lora]"""
+    shapes: Callable[[int, int, int], list[Factor]] = lambda d, k, r: [  # noqa: E731
+        *(("B", (d, r)), ("A", (r, k))),
+        *(("B0", (d, r)), ("A0", (r, k))),
+    ]
+    return Change(_nothing, _per_matrix(a, o, shapes, {"B0": True, "A0": True}))
 
 
 def lora_xs(a: Architecture, o: Options) -> Change:

@@ -71,4 +71,11 @@ EQUATIONS = table(
         "A product of two matrices with as many numbers as the kernel, read as the kernel, row by row.",
         _LORALIB,
     ),
+    (
+        "count-layout",
+        r"r (V + d), \quad r n_{on} (k + d / n), \quad r\, k\, k_h k_w + d\, r / g, \quad r\, k_h^2 (k + d / g)",
+        None,
+        "What LoRA trains beside a table of V rows, n stacked weights, and a kernel in g groups, factored both ways.",
+        "the shapes of the factors",
+    ),
 )
