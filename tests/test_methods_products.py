@@ -6,7 +6,9 @@ from autograd import grad
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lora_np import LoraParams
 from lora_np.conformance.bounds import GOLD, error_in_u
+from lora_np.counts import count
 from lora_np.errors import (
     ConfigError,
     DTypeError,
@@ -16,7 +18,7 @@ from lora_np.errors import (
     RankWarning,
     ShapeError,
 )
-from lora_np.methods import loha, lokr
+from lora_np.methods import dora, ia3, loha, lokr, oft
 from lora_np.methods.loha import LohaParams
 from lora_np.methods.lokr import LokrFactored, LokrFull, factorization
 from tests.exact import exact_error_in_u, fractions_of
@@ -24,6 +26,7 @@ from tests.naive import methods_products as naive
 from tests.naive.lora import matmul
 
 S = 1 / 3
+STARTS = ("pissa", "milora", "olora")
 POWER = 0.5  # a power of two: no rounding on small integers
 
 
@@ -353,3 +356,24 @@ def test_every_library_gives_the_same_bits(library):
             assert type(other) is type(theirs[0])
             assert (library.to_numpy(other) == one).all()
         assert (library.to_numpy(theirs[1]) == W0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "options"),
+    [
+        ("dora", lambda rng: dora.init(rng, np.ones((768, 768)), 4), {"rank": 4}),
+        ("loha", lambda rng: loha.init(rng, 768, 768, 4), {"rank": 4}),
+        ("lokr", lambda rng: lokr.init(rng, 768, 768, 4), {"rank": 4}),  # 24 · 32 each way: factored
+        ("lokr", lambda rng: lokr.init(rng, 768, 768, 16), {"rank": 16}),  # full
+        ("ia3", lambda rng: ia3.init(768, 768, feedforward=False), {}),
+        ("oft", lambda rng: oft.init(768, 32), {"block": 32}),
+        *[
+            (name, lambda rng: LoraParams(np.ones((768, 4)), np.ones((4, 768))), {"rank": 4})
+            for name in STARTS
+        ],
+    ],
+)
+def test_the_count_is_the_size_of_the_tensors(name, tensors, options, rng):
+    """[dora-weight] [loha-delta] [lokr-delta] [ia3-output] [oft-weight]  On the values of GPT-2's 12 blocks."""
+    size = sum(x.size for x in tensors(rng))
+    assert count("gpt2", name, targets="v", **options).trainable == 12 * size
