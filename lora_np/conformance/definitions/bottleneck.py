@@ -7,8 +7,11 @@ module is meant by both methods; where it stands in a block is said in their own
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+from lora_np.conformance.definitions.definition import Config
 from lora_np.conformance.exact.functions import erf, relu, sqrt, tanh
 from lora_np.conformance.exact.loops import Matrix, dot
 from lora_np.conformance.exact.number import Exact
@@ -16,7 +19,7 @@ from lora_np.conformance.exact.tape import plain
 
 
 def gelu(x: Any) -> Any:
-    """Compute x Φ(x), with Φ the normal distribution: x (1 + erf(x / √2)) / 2, not the tanh approximation of it.
+    """Compute x Φ(x), with Φ the normal distribution: x (1 + erf(x / √2)) / 2 (Hendrycks and Gimpel, arXiv 1606.08415).
 
     >>> gelu(0.0), round(gelu(1.0), 6)
     (0.0, 0.841345)
@@ -25,18 +28,45 @@ def gelu(x: Any) -> Any:
     return x * (erf(x / root) + 1) / 2
 
 
-ACTIVATIONS = {"relu": relu, "gelu": gelu, "tanh": tanh}
+def gelu_by_tanh(x: Any) -> Any:
+    """Compute x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, the approximation that the same paper names.
+
+    >>> gelu_by_tanh(0.0), round(gelu_by_tanh(1.0), 6)
+    (0.0, 0.841192)
+    """
+    if isinstance(plain(x), Exact):
+        import mpmath
+
+        root = mpmath.sqrt(2 / mpmath.pi)
+        factor, cubic = Exact(root, float(root), 1), Exact(Fraction(44715, 10**6), 0.044715, 1)
+    else:
+        factor, cubic = math.sqrt(2 / math.pi), 0.044715
+    return x * (tanh(factor * (x + cubic * (x * x * x))) + 1) / 2
+
+
+ACTIVATIONS = {"relu": relu, "gelu erf": gelu, "gelu tanh": gelu_by_tanh, "tanh": tanh}
+
+
+def activation(config: Config) -> Callable[[Any], Any]:
+    """Find the non-linearity of a configuration; of "gelu" there are two forms, told apart by config["gelu"]."""
+    name = config["activation"]
+    return ACTIVATIONS[f"{name} {config.get('gelu', 'erf')}" if name == "gelu" else name]
 
 
 def adapter(
-    rows: Matrix, W_down: Matrix, b_down: list[Any], W_up: Matrix, b_up: list[Any], *, activation: str
+    rows: Matrix,
+    W_down: Matrix,
+    b_down: list[Any],
+    W_up: Matrix,
+    b_up: list[Any],
+    *,
+    f: Callable[[Any], Any],
 ) -> Matrix:
     """Compute h + W_up f(W_down h + b_down) + b_up for each row h.
 
-    >>> adapter([[1, -2]], [[1, 1]], [2], [[3], [5]], [0, 1], activation="relu")
+    >>> adapter([[1, -2]], [[1, 1]], [2], [[3], [5]], [0, 1], f=relu)
     [[4, 4]]
     """
-    f = ACTIVATIONS[activation]
     result = []
     for h in rows:
         inner = [f(dot(weights, h) + shift) for weights, shift in zip(W_down, b_down, strict=True)]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_np.conformance.definitions.bottleneck import adapter
+from lora_np.conformance.definitions.bottleneck import activation, adapter
 from lora_np.conformance.definitions.definition import Config, Definition, Tensors
 
 
 def forward(t: Tensors, config: Config) -> dict[str, Any]:
     """Y = H + f(H W_downᵀ + b_down) W_upᵀ + b_up, with the rows H = X."""
     weights = (t[name] for name in ("W_down", "b_down", "W_up", "b_up"))
-    return {"Y": adapter(t["X"], *weights, activation=config["activation"])}
+    return {"Y": adapter(t["X"], *weights, f=activation(config))}
 
 
 DEFINITION = Definition("houlsby", trainable=("W_down", "b_down", "W_up", "b_up"), forward=forward)

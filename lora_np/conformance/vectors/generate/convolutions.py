@@ -188,7 +188,7 @@ CONV_BAD = {
     "forward 3": spoilt(
         lambda arrays: {**arrays, "X": arrays["X"][:, :, :1, :1]},
         "ShapeError",
-        ["X"],
+        ["kernel"],
         "the kernel does not fit into the image",
         config={"padding": 0},
     ),

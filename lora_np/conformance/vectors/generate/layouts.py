@@ -181,14 +181,14 @@ def qkv_recipes() -> list[Recipe]:
         "forward 2": spoilt(
             dict,
             "ShapeError",
-            ["enabled"],
+            ["6", "4"],
             "the parts do not divide d",
             config={"enabled": [True, False, False, False]},
         ),
         "merge 1": spoilt(
             dict,
-            "ShapeError",
-            ["enabled"],
+            "RankError",
+            ["A"],
             "factors for two parts, three enabled",
             config={"enabled": [True] * 3},
         ),

@@ -44,8 +44,12 @@ def adapter(t: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     U = anp.dot(t["X"], t["W_down"].T) + t["b_down"]
     if config["activation"] == "relu":
         H = anp.where(U > 0, U, 0.0)
+    elif config["activation"] == "tanh":
+        H = anp.tanh(U)
+    elif config["gelu"] == "erf":
+        H = U * _gaussian_integral(U)
     else:
-        H = anp.tanh(U) if config["activation"] == "tanh" else U * _gaussian_integral(U)
+        H = 0.5 * U * (1 + anp.tanh(math.sqrt(2 / math.pi) * (U + 0.044715 * U**3)))
     return t["X"] + (anp.dot(H, t["W_up"].T) + t["b_up"])
 
 
@@ -100,18 +104,20 @@ def _adapter_recipe(method: str, operation: str) -> Recipe:
 
     def made() -> list[Plan]:
         found: list[Plan] = []
-        for activation in ("relu", "gelu", "tanh"):
+        for activation in ("relu", "gelu erf", "gelu tanh", "tanh"):
             smooth = activation != "relu"
+            bent, _, form = activation.partition(" ")
+            chosen = {"activation": bent, "gelu": form} if form else {"activation": bent}
             flags = (*ADAPTER_FLAGS, *(["MeanForSum"] if back else []))
-            flags = (*flags, "ActivationApproximated") if activation == "gelu" else flags
             found += plans(
-                f"{name}/{activation}",
+                f"{name}/{bent}",
                 shapes,
-                lambda sizes, _, activation=activation: {"rank": sizes["r"], "activation": activation},
+                lambda sizes, _, chosen=chosen: {"rank": sizes["r"], **chosen},
                 _adapter_situations(back=back, smooth=smooth),
-                flags=flags,
+                flags=(*flags, "ActivationApproximated") if form == "erf" else flags,
                 optional=(),
                 adjust=_moderate_down if smooth else _alive,
+                option=("gelu", form) if form else None,
             )
         return found
 
@@ -134,7 +140,7 @@ def _adapter_situations(*, back: bool, smooth: bool) -> list[Situation]:
         ADAPTER_SIZES,
         smallest={"N": 1, "k": 1, "r": 1},
         zeros=("W_down", "W_up"),
-        scaled=("gY",) if back else ("W_up", "b_up", "X"),
+        scaled=("gY",) if back else ("X", "b_down", "b_up"),
         full_rank=False,
     )
     if not smooth:
