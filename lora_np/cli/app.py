@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, conformance, params, verify
+from lora_np.cli import bench, conformance, params, vectors, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -14,3 +14,4 @@ app.command("params")(params.params)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("conformance")(conformance.conformance)
+app.add_typer(vectors.app, name="vectors")

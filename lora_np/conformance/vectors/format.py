@@ -7,7 +7,8 @@ and any language reads it; 16-bit floats are integers with their bits.  An expec
 
 from __future__ import annotations
 
-import json
+import math
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lora_np.conformance.exact.rounding import from_bits, to_bits, to_hex
+from lora_np.conformance.vectors.strict_json import read_content
 from lora_np.errors import VectorFileError
 
 SUITE = "2026.11"
@@ -25,6 +27,7 @@ SUITE = "2026.11"
 SCHEMA = "vectors.schema.json"
 RESULTS = ("valid", "invalid", "acceptable")
 HALF_TYPES = ("float16", "bfloat16")
+MEMORY = ("C", "F", "strided", "reversed", "readonly")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,17 +127,26 @@ def tensor_as_json(tensor: Tensor) -> dict[str, Any]:
 
 
 def tensor_from_json(stored: Mapping[str, Any]) -> Tensor:
-    """Read an input tensor."""
-    dtype, shape = stored["dtype"], tuple(stored["shape"])
+    """Read an input tensor.  Raises `ValueError`."""
+    dtype, memory = stored["dtype"], stored.get("memory", "C")
+    if memory not in MEMORY:
+        raise ValueError(f"memory is {memory!r}, one of {', '.join(MEMORY)} expected")
     if "bits" in stored:
         numbers = [from_bits(bits, dtype) for bits in stored["bits"]]
     elif "hex" in stored:
         numbers = [float.fromhex(text) for text in stored["hex"]]
     else:
-        return Tensor(
-            np.array(stored["int"], dtype=np.int64).reshape(shape), dtype, stored.get("memory", "C")
-        )
-    return Tensor(np.array(numbers, dtype=np.float64).reshape(shape), dtype, stored.get("memory", "C"))
+        return Tensor(_shaped(stored["int"], stored["shape"], np.int64), dtype, memory)
+    return Tensor(_shaped(numbers, stored["shape"]), dtype, memory)
+
+
+def _shaped(numbers: list[Any], shape: Any, dtype: type = np.float64) -> np.ndarray:
+    """Shape a list of numbers.  Raises `ValueError` unless the shape is one and fits."""
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"{shape} is not a shape: whole numbers from 0 expected")
+    if math.prod(shape) != len(numbers):
+        raise ValueError(f"shape {shape} needs {math.prod(shape)} numbers, there are {len(numbers)}")
+    return np.array(numbers, dtype=dtype).reshape(shape)
 
 
 def output_as_json(output: Output) -> dict[str, Any]:
@@ -148,11 +160,9 @@ def output_as_json(output: Output) -> dict[str, Any]:
 
 
 def output_from_json(stored: Mapping[str, Any]) -> Output:
-    """Read an expected output."""
-    shape = tuple(stored["shape"])
+    """Read an expected output.  Raises `ValueError`."""
     want, size = (
-        np.array([float.fromhex(text) for text in stored[key]], dtype=np.float64).reshape(shape)
-        for key in ("hex", "bound")
+        _shaped([float.fromhex(text) for text in stored[key]], stored["shape"]) for key in ("hex", "bound")
     )
     return Output(want, size, stored["roundings"])
 
@@ -179,27 +189,45 @@ def case_as_json(case: Case) -> dict[str, Any]:
 
 
 def cases_of(content: Mapping[str, Any]) -> Iterator[Case]:
-    """Read all cases of one file's content."""
-    method, operation = content["method"], content["operation"]
+    """Read all cases of one file's content.  Raises `ValueError` with the case that is at fault."""
+    name = f"{content['method']}/{content['operation']}"
     for group in content["testGroups"]:
         config = config_from_json(group["config"])
         for test in group["tests"]:
-            yield Case(
-                id=f"{method}/{operation}#{test['tcId']}",
-                method=method,
-                operation=operation,
-                config=config,
-                dtype=group["dtype"],
-                inputs={name: tensor_from_json(stored) for name, stored in test["in"].items()},
-                outputs={name: output_from_json(stored) for name, stored in test.get("out", {}).items()},
-                result=test["result"],
-                flags=tuple(test["flags"]),
-                comment=test["comment"],
-                option=tuple(test["option"]) if "option" in test else None,
-                error=test.get("error"),
-                script=tuple(test.get("script", ())),
-                provenance=test["provenance"],
-            )
+            try:
+                yield _case(name, config, group["dtype"], test)
+            except UNREADABLE as error:
+                raise ValueError(f"case {test.get('tcId')}: {_in_words(error)}") from None
+
+
+def _case(name: str, config: Mapping[str, Any], dtype: str, test: Mapping[str, Any]) -> Case:
+    method, operation = name.split("/")
+    if test["result"] not in RESULTS:
+        raise ValueError(f"result is {test['result']!r}, one of {', '.join(RESULTS)} expected")
+    return Case(
+        id=f"{name}#{test['tcId']}",
+        method=method,
+        operation=operation,
+        config=config,
+        dtype=dtype,
+        inputs={name: tensor_from_json(stored) for name, stored in test["in"].items()},
+        outputs={name: output_from_json(stored) for name, stored in test.get("out", {}).items()},
+        result=test["result"],
+        flags=tuple(test["flags"]),
+        comment=test["comment"],
+        option=tuple(test["option"]) if "option" in test else None,
+        error=test.get("error"),
+        script=tuple(test.get("script", ())),
+        provenance=test["provenance"],
+    )
+
+
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
+"""What reading a content of another form raises."""
+
+
+def _in_words(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def read_file(path: Path) -> list[Case]:
@@ -207,27 +235,10 @@ def read_file(path: Path) -> list[Case]:
     content = read_content(path)
     try:
         return list(cases_of(content))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except UNREADABLE as error:
         raise VectorFileError(
-            f"{path} is not a file of test vectors: {type(error).__name__}: {error}",
-            fix="export the vectors again",
+            f"{path} is not a file of test vectors: {_in_words(error)}", fix="export the vectors again"
         ) from None
-
-
-def read_content(path: Path) -> Any:
-    """Read a JSON file as it is.  Raises `VectorFileError`."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VectorFileError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise VectorFileError(f"{path} is not UTF-8 text: byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise VectorFileError(
-            f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from None
-    except RecursionError:
-        raise VectorFileError(f"{path} is nested too deeply to be a file of test vectors") from None
 
 
 def read_all(directory: Path | None = None, include: str = "") -> list[Case]:

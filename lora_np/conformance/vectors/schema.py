@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lora_np.conformance.vectors.format import SCHEMA, read_content, shipped
+from lora_np.conformance.vectors.format import SCHEMA, shipped
+from lora_np.conformance.vectors.strict_json import read_content
 from lora_np.errors import BackendError, VectorFileError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_np.conformance.vectors.generate.files import checksums_text, manifest_text
+from lora_np.conformance.vectors.integrity import MANIFEST, SUMS
 from lora_np.conformance.vectors.schema import require_valid_text
 
-MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 
 
 def write_checked(directory: Path, name: str, text: str) -> None:

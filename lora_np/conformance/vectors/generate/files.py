@@ -40,7 +40,7 @@ def content_of(recipe: Recipe, cases: Iterable[Case]) -> dict[str, Any]:
     for case in listed:
         config = config_as_json(case.config)
         group = {"config": config, "dtype": case.dtype, "tests": []}
-        groups.setdefault(_compact([config, case.dtype]), group)["tests"].append(case_as_json(case))
+        groups.setdefault(compact([config, case.dtype]), group)["tests"].append(case_as_json(case))
     return {
         "schema": SCHEMA,
         "schemaVersion": SCHEMA_VERSION,
@@ -60,14 +60,15 @@ def as_text(content: Mapping[str, Any]) -> str:
     head = {key: value for key, value in content.items() if key != "testGroups"}
     groups = []
     for group in content["testGroups"]:
-        start = _compact({key: value for key, value in group.items() if key != "tests"})[:-1]
-        tests = ",\n".join(_compact(test) for test in group["tests"])
+        start = compact({key: value for key, value in group.items() if key != "tests"})[:-1]
+        tests = ",\n".join(compact(test) for test in group["tests"])
         groups.append(f'{start},"tests":[\n{tests}\n]}}')
     start = json.dumps(head, indent=1, ensure_ascii=False)[:-2]
     return f'{start},\n "testGroups": [\n' + ",\n".join(groups) + "\n]}\n"
 
 
-def _compact(value: Any) -> str:
+def compact(value: Any) -> str:
+    """Write JSON without a space, as each test stands in its line."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
