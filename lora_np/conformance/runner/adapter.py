@@ -29,7 +29,8 @@ class Adapter(Protocol):
 
     `capabilities` holds "method.operation" names; "lora.*" claims every operation of a method and "*" everything.
     `options` declares choices for cases that are acceptable either way, such as {"dora.norm": "detached"}; a case whose
-    option is not declared is not claimed.
+    option is not declared is not claimed.  Choices that are all offered, the configuration saying which, are separated
+    by commas: "detached, attached".
     """
 
     name: str
@@ -37,6 +38,11 @@ class Adapter(Protocol):
     capabilities: Collection[str]
     dtypes: Collection[str]
     options: Mapping[str, str]
+
+
+def declares(adapter: Adapter, option: str, choice: str) -> bool:
+    """Tell whether an adapter declares a choice of an option."""
+    return choice in (one.strip() for one in str(adapter.options.get(option, "")).split(","))
 
 
 def claims(adapter: Adapter, capability: str) -> bool:

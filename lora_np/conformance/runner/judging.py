@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lora_np.conformance.runner.adapter import Adapter, claims
+from lora_np.conformance.runner.adapter import Adapter, claims, declares
 from lora_np.conformance.runner.answer import Answer
 from lora_np.conformance.runner.comparing import Difference, compare, sentence
 from lora_np.conformance.runner.levels import limit_in_u
@@ -26,7 +26,7 @@ def unclaimed(case: Case, target: Adapter | Claims) -> str:
         return "refusing bad input is not claimed" if unchecked else ""
     if case.dtype not in target.dtypes:
         return f"element type {case.dtype} is not claimed"
-    if case.option is not None and target.options.get(case.option[0]) != case.option[1]:
+    if case.option is not None and not declares(target, *case.option):  # type: ignore[arg-type]
         return f"option {case.option[0]} = {case.option[1]} is not declared"
     return ""
 

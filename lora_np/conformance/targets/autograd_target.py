@@ -16,15 +16,24 @@ from lora_np.conformance.targets.layers import LAYERS
 from lora_np.conformance.targets.operations import Tensors
 from lora_np.conformance.targets.reference import Reference
 
-UNTRACED = ("dora", "oft", "lora-conv2d", "lora-embedding", "houlsby", "pfeiffer")
-"""Layers whose forward autograd does not trace."""
+UNTRACED = (
+    "dora",
+    "oft",
+    "lora-conv2d",
+    "lora-embedding",
+    "lora-merged-qkv",
+    "houlsby",
+    "pfeiffer",
+    "prompt-tuning",
+)
+"""Layers whose forward autograd does not trace: they slice, index or join arrays."""
 
 
 class Autograd(Reference):
     """Every layer that autograd can trace."""
 
     name = "autograd"
-    options = {"errors": "none"}  # noqa: RUF012 (read only)
+    options = {**Reference.options, "errors": "none"}  # noqa: RUF012 (read only)
 
     def __init__(self) -> None:
         super().__init__()

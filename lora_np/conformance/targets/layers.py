@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from lora_np.gradient_view.additive import AdditiveParams
+from lora_np.lora import scaling
 from lora_np.methods.lokr import LokrFactored, LokrFull
 
 Tensors = Mapping[str, Any]
@@ -47,8 +48,8 @@ class Layer(NamedTuple):
 
 
 def scaled(config: Config, module: ModuleType) -> dict[str, Any]:
-    """Make the keyword `scale` from alpha and the rank, by the method's own rule."""
-    return {"scale": module.scaling(config["alpha"], config["rank"])}
+    """Make the keyword `scale` from alpha and the rank, by the method's own rule if it has one."""
+    return {"scale": getattr(module, "scaling", scaling)(config["alpha"], config["rank"])}
 
 
 def given(*names: str) -> Callable[[Config, ModuleType], dict[str, Any]]:
@@ -129,10 +130,17 @@ def backward(method: str, config: Config, t: Tensors) -> dict[str, Any]:
     _, kept = forward(
         method, config, {name: x for name, x in t.items() if name != "bias" or method == "bitfit"}
     )
+    if module.__name__ == "lora_np.layouts.conv2d_reshaped":
+        rest = rest[1:]  # what its forward kept is the weight
     further = given(*layer.only_backward)(config, module)
-    gX, g = module.backward(t["gY"], X, kept, *rest, **layer.keywords(config, module), **further)
-    gradients = {f"g{name}": x for name, x in zip(g._fields, g, strict=True)}
-    return {"gX": gX, **gradients} if gX is not None else gradients
+    found = module.backward(t["gY"], X, kept, *rest, **layer.keywords(config, module), **further)
+    if method == "lora-embedding":  # tokens have no gradient
+        return _gradients(found)
+    return {"gX": found[0], **_gradients(found[1])}
+
+
+def _gradients(g: Any) -> dict[str, Any]:
+    return {f"g{name}": x for name, x in zip(g._fields, g, strict=True)}
 
 
 def merge(method: str, config: Config, t: Tensors) -> Any:

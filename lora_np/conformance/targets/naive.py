@@ -30,12 +30,21 @@ def all_definitions() -> dict[str, Definition]:
     return found
 
 
+EXACT_ONLY = ("pissa.init", "milora.init", "lora-xs.init")
+"""Decompositions that are defined on exact numbers, whose bounds steer them."""
+
+
 class Naive:
-    """Every definition and every operation of it."""
+    """Every definition and every operation of it that runs on plain floats."""
 
     name = "naive"
     dtypes = ("float16", "bfloat16", "float32", "float64")
-    options: Mapping[str, str] = {"errors": "none"}
+    options: Mapping[str, str] = {
+        "errors": "none",
+        "dora.norm": "detached, attached",
+        "gelu": "erf, tanh",
+        "oft.side": "paper, transposed",
+    }
 
     def __init__(self) -> None:
         import lora_np
@@ -46,6 +55,7 @@ class Naive:
             f"{method}.{operation}"
             for method, one in self.definitions.items()
             for operation in ("forward", "backward", *one.others)
+            if f"{method}.{operation}" not in EXACT_ONLY
         )
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -61,7 +71,7 @@ class Naive:
         lists = {name: x.astype(_wide(x)).tolist() for name, x in tensors.items()}
         found = formula(lists, config)
         shapes = {
-            name: _shape(name, found[name], tensors, lambda X: formula({**lists, "X": X}, config))
+            name: _shape(name, found[name], tensors, lambda rows: formula({**lists, **rows}, config))
             for name in found
         }
         dtype = np.dtype("float32" if config["dtype"] in HALF_TYPES else carrier(config["dtype"]))
@@ -78,11 +88,13 @@ def _wide(x: np.ndarray) -> str:
 
 def _shape(name: str, found: Any, tensors: Tensors, with_rows: Callable[[Any], Any]) -> tuple[int, ...]:
     """Tell the shape of an output, which a list without elements does not."""
+    if np.size(found):
+        return np.shape(found)
     of = {"W": "W0", "W0": "W"}.get(name, name[1:] if name.startswith("g") else "")
     if of in tensors:
         return tensors[of].shape
-    X = tensors.get("X")
-    if name == "Y" and X is not None and X.shape[0] == 0:
-        one = with_rows(np.zeros((1, *X.shape[1:]), dtype=X.dtype).tolist())[name]
-        return (0, *np.shape(one)[1:])
+    for rows in ("X", "Q"):
+        if name == "Y" and rows in tensors and tensors[rows].shape[0] == 0:
+            one = np.zeros((1, *tensors[rows].shape[1:]), dtype=tensors[rows].dtype).tolist()
+            return (0, *np.shape(with_rows({rows: one})[name])[1:])
     return np.shape(found)

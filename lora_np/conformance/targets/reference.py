@@ -86,7 +86,12 @@ def _stored(x: Any, dtype: str) -> Any:
 class Reference(Tabled):
     """The NumPy code of this package, every method and operation."""
 
-    options = {"errors": "lora_np"}  # noqa: RUF012 (read only)
+    options = {  # noqa: RUF012 (read only)
+        "errors": "lora_np",
+        "dora.norm": "detached, attached",
+        "gelu": "tanh",
+        "oft.side": "paper, transposed",
+    }
 
     def __init__(self) -> None:
         super().__init__()
