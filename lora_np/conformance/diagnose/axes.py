@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lora_np.conformance.diagnose.formulas import INCREMENTS
-from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, always, answer, has_model
-from lora_np.conformance.diagnose.question import Question, Tensors
+from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, always, answer, has_model, share_changed
+from lora_np.conformance.diagnose.question import Question
 
 
 def _matrices(q: Question) -> Iterator[tuple[str, np.ndarray]]:
@@ -17,18 +16,11 @@ def _matrices(q: Question) -> Iterator[tuple[str, np.ndarray]]:
             yield name, tensor
 
 
-def _turned_increment(t: Tensors, c: object, s: float, method: str) -> np.ndarray:  # noqa: ARG001
-    return t["W0"] + s * INCREMENTS[method](t).T
-
-
 def _transposed(q: Question) -> Iterator[Guess]:
     if q.want.ndim == 2:
         yield q.want.T, "the result is transposed"
-    if q.method in INCREMENTS and has_model(q):
-        yield (
-            answer(q, weight=lambda t, c, s: _turned_increment(t, c, s, q.method)),
-            "the increment is transposed",
-        )
+    if has_model(q):
+        yield share_changed(q, np.transpose), "the increment is transposed"
     if has_model(q):
         for name, tensor in _matrices(q):
             if tensor.shape[0] == tensor.shape[1]:
@@ -61,21 +53,26 @@ def _swapped(q: Question) -> Iterator[Guess]:
 
 
 def _reshaped(q: Question) -> Iterator[Guess]:
-    yield (
-        q.want.T.reshape(q.want.shape),
-        "the result is laid out in the other memory order: a reshape for a transpose?",
-    )
-    yield (
-        q.want.ravel().reshape(q.want.shape[::-1]).T,
-        "the result is read in the other memory order: a reshape for a transpose?",
-    )
+    words = "read in the other memory order: a reshape for a transpose?"
+    yield q.want.T.reshape(q.want.shape), f"the result is {words}"
+    yield q.want.reshape(q.want.shape[::-1]).T, f"the result is {words}"
     if has_model(q):
-        for name, tensor in _matrices(q):
-            for wrong in (tensor.T.reshape(tensor.shape), tensor.reshape(tensor.shape[::-1]).T):
-                yield (
-                    answer(q, **{name: wrong}),
-                    f"{name} is read in the other memory order: a reshape for a transpose?",
-                )
+        yield share_changed(q, _by_columns), f"the increment is {words}"
+        yield share_changed(q, _by_rows), f"the increment is {words}"
+        yield share_changed(q, lambda x: x.T.reshape(x.shape[::-1]).T), f"the increment is {words}"
+        factors = {name: tensor for name, tensor in _matrices(q) if name not in ("X", "W0", "W", "gY")}
+        for group in (*({name: tensor} for name, tensor in _matrices(q)), factors):
+            for wrong in (_by_columns, _by_rows):
+                turned = {name: wrong(tensor) for name, tensor in group.items()}
+                yield answer(q, **turned), f"{' and '.join(group)} {words}"
+
+
+def _by_columns(tensor: np.ndarray) -> np.ndarray:
+    return tensor.T.reshape(tensor.shape)
+
+
+def _by_rows(tensor: np.ndarray) -> np.ndarray:
+    return tensor.reshape(tensor.shape[::-1]).T
 
 
 def _backwards(q: Question) -> Iterator[Guess]:
@@ -117,24 +114,26 @@ def _permuted(q: Question) -> Iterator[Guess]:
             yield np.moveaxis(want[order], 0, axis), f"axis {axis} is permuted: {order}"
 
 
+def _interleaved(n: int, parts: int) -> np.ndarray:
+    """Every parts-th of n rows, from the first, from the second, ..."""
+    return np.concatenate([np.arange(n)[i::parts] for i in range(parts)])
+
+
 def _permuted_inputs(q: Question) -> Iterator[Guess]:
+    for parts in range(2, 7):
+        for turn in (np.asarray, np.argsort):
+            words = f"the rows of the increment are interleaved for grouped, or the reverse, in {parts} parts"
+            yield share_changed(q, lambda x, n=parts, f=turn: x[f(_interleaved(len(x), n))]), words
     for name in ("B", "A", "W0", "gY", "X", "lambda_b", "lam", "m", "l"):
         tensor = q.tensors.get(name)
-        if tensor is not None and tensor.ndim and tensor.shape[0] > 2:
-            n = len(tensor)
-            for parts in (p for p in (2, 3, 4) if n % p == 0):
-                mixed = np.concatenate([tensor[i::parts] for i in range(parts)])
-                yield (
-                    answer(q, **{name: mixed}),
-                    f"the rows of {name} are interleaved for grouped, in {parts} parts",
-                )
-                back = (
-                    tensor.reshape(parts, n // parts, *tensor.shape[1:]).swapaxes(0, 1).reshape(tensor.shape)
-                )
-                yield (
-                    answer(q, **{name: back}),
-                    f"the rows of {name} are interleaved for grouped, in {parts} parts",
-                )
+        if tensor is not None and tensor.ndim and len(tensor) > 2:
+            for parts in (2, 3, 4):
+                order = _interleaved(len(tensor), parts)
+                for mixed in (tensor[order], tensor[np.argsort(order)]):
+                    words = (
+                        f"the rows of {name} are interleaved for grouped, or the reverse, in {parts} parts"
+                    )
+                    yield answer(q, **{name: mixed}), words
 
 
 HYPOTHESES = (

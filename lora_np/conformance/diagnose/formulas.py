@@ -122,16 +122,23 @@ def neumann(Q: np.ndarray) -> np.ndarray:
     return np.eye(Q.shape[-1]) - 2 * Q + 2 * Q2 - 2 * (Q2 @ Q) + Q2 @ Q2
 
 
-def rotated(t: Tensors, rotation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """W0 with each block of input columns multiplied by its own rotation."""
-    W0, q = t["W0"], t["q"]
-    b = W0.shape[1] // q.shape[0]
+def rotated(
+    t: Tensors, rotation: Callable[[np.ndarray], np.ndarray], c: Config, name: str = "W0"
+) -> np.ndarray:
+    """A weight with each block of input columns multiplied by its own rotation."""
+    W, q = t[name], -t["q"] if c.get("side") == "transposed" else t["q"]
+    b = W.shape[1] // q.shape[0]
     R = rotation(skew_blocks(q, b))
-    return np.concatenate([W0[:, i * b : (i + 1) * b] @ R[i] for i in range(q.shape[0])], axis=1)
+    return np.concatenate([W[:, i * b : (i + 1) * b] @ R[i] for i in range(q.shape[0])], axis=1)
+
+
+def rotation_of(c: Config) -> Callable[[np.ndarray], np.ndarray]:
+    """The rotation that the configuration asks for."""
+    return neumann if c.get("neumann") else cayley
 
 
 def _oft(t: Tensors, c: Config, s: float) -> np.ndarray:  # noqa: ARG001
-    return rotated(t, neumann if c.get("neumann") else cayley)
+    return rotated(t, rotation_of(c), c)
 
 
 def qkv_increment(t: Tensors, c: Config, *, interleaved: bool = False) -> np.ndarray:

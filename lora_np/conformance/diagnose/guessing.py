@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lora_np.conformance.diagnose.applying import gradient, model_of
-from lora_np.conformance.diagnose.formulas import Apply, Model, Weight, scale_of
+from lora_np.conformance.diagnose.formulas import Apply, Model, Weight, lora, rotated, rotation_of, scale_of
 from lora_np.conformance.diagnose.question import Question, Tensors
 
 IMPOSSIBLE = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, np.linalg.LinAlgError)
@@ -89,6 +89,10 @@ def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray:
     """Take the adapter out: a difference, or where the weight is multiplied, a quotient."""
     if q.method == "ia3":
         return t["W"] / model.weight(t | {"W0": np.ones(t["W"].shape)}, q.config, s)
+    if q.method == "oft":
+        return rotated(t, lambda Q: np.swapaxes(rotation_of(q.config)(Q), 1, 2), q.config, "W")
+    if q.method == "dora":
+        return (t["lengths"] / t["m"])[:, None] * t["W"] - s * lora(t)
     return t["W"] - model.weight(t | {"W0": np.zeros(t["W"].shape)}, q.config, s)
 
 
@@ -109,6 +113,15 @@ def base_of(q: Question) -> np.ndarray:
         return zeros
     base = answer(q, weight=base_weight) if has_model(q) else None
     return zeros if base is None or base.shape != q.want.shape else base
+
+
+def share_changed(q: Question, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+    """Answer with a change to what is added to W0."""
+    model = model_of(q.method)
+    if model is None or "W0" not in q.tensors:
+        return None
+    right = model.weight
+    return answer(q, weight=lambda t, c, s: t["W0"] + change(right(t, c, s) - t["W0"]))
 
 
 def one(guess: Callable[[Question], np.ndarray | None], words: str) -> Callable[[Question], Iterator[Guess]]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, has_model, always
+from lora_np.conformance.diagnose.formulas import INCREMENTS
+from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, always, answer, has_model, true_scale
 from lora_np.conformance.diagnose.question import Question
 from lora_np.conformance.exact.rounding import unit
 
@@ -43,6 +44,23 @@ def _inputs_rounded(dtype: str) -> Callable[[Question], Iterator[Guess]]:
     return guesses
 
 
+def _increment_rounded(dtype: str) -> Callable[[Question], Iterator[Guess]]:
+    def guesses(q: Question) -> Iterator[Guess]:
+        if q.method not in INCREMENTS or unit(dtype) <= q.u or q.operation not in ("forward", "merge"):
+            return
+        increment, s, t = INCREMENTS[q.method], true_scale(q), q.tensors
+        words = f"the increment is rounded to {dtype} before it is added"
+        yield answer(q, weight=lambda t, c, s: t["W0"] + rounded(s * increment(t), dtype)), words
+        yield answer(q, weight=lambda t, c, s: t["W0"] + s * rounded(increment(t), dtype)), words
+        if q.operation == "forward" and "W0" in t:
+            base = answer(q, scale=0.0)
+            whole = answer(q, scale=s)
+            if base is not None and whole is not None:
+                yield base + rounded(whole - base, dtype), words
+
+    return guesses
+
+
 def _result_rounded(dtype: str) -> Callable[[Question], Iterator[Guess]]:
     def guesses(q: Question) -> Iterator[Guess]:
         if unit(dtype) > q.u and (rounded(q.got, dtype) == q.got).all() and _within(q, dtype):
@@ -75,12 +93,19 @@ def _epsilon(q: Question) -> Iterator[Guess]:
 
 HYPOTHESES = (
     *(
+        Hypothesis(f"IncrementRoundedTo{dtype.capitalize()}", has_model, _increment_rounded(dtype))
+        for dtype in TYPES
+    ),
+    *(
         Hypothesis(f"InputRoundedTo{dtype.capitalize()}", has_model, _inputs_rounded(dtype))
         for dtype in TYPES
     ),
     Hypothesis("EpsilonAdded", always, _epsilon),
 )
 LAST = (
-    *(Hypothesis(f"ComputedIn{dtype.capitalize()}", always, _result_rounded(dtype)) for dtype in TYPES),
+    *(
+        Hypothesis(f"ComputedIn{dtype.capitalize()}", always, _result_rounded(dtype))
+        for dtype in reversed(TYPES)
+    ),
     *(Hypothesis(f"AccumulatedIn{dtype.capitalize()}", always, _accumulated(dtype)) for dtype in TYPES),
 )

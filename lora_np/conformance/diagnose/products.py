@@ -15,6 +15,7 @@ from lora_np.conformance.diagnose.formulas import (
     lora,
     neumann,
     rotated,
+    rotation_of,
     second_of_kronecker,
     skew_blocks,
 )
@@ -82,20 +83,25 @@ def _ia3_added(q: Question) -> Iterator[Guess]:
     yield answer(q, l=1 + q.tensors["l"]), "1 + l for l"
     yield answer(q, l=q.tensors["l"] ** 2), "l is applied twice"
     yield answer(q, l=1 / q.tensors["l"]), "1 / l for l"
-    for eps in (1e-8, 1e-6):
+
+
+def _ia3_epsilon(q: Question) -> Iterator[Guess]:
+    for eps in (1e-8, 1e-6, 1e-5):
         yield answer(q, l=q.tensors["l"] + eps), f"{eps:g} is added to l"
 
 
 def _rotation(flag: str, words: str, rotation: Callable[[np.ndarray], np.ndarray]) -> Hypothesis:
     return Hypothesis(
-        flag, of_method("oft"), one(lambda q: answer(q, weight=lambda t, c, s: rotated(t, rotation)), words)
+        flag,
+        of_method("oft"),
+        one(lambda q: answer(q, weight=lambda t, c, s: rotated(t, rotation, c)), words),
     )
 
 
 def _oft_other_side(q: Question) -> Iterator[Guess]:
     def left(t: Tensors) -> np.ndarray:
         b = t["W0"].shape[0] // t["q"].shape[0]
-        R = (neumann if q.config.get("neumann") else cayley)(skew_blocks(t["q"], b))
+        R = rotation_of(q.config)(skew_blocks(t["q"], b))
         return np.concatenate([R[i] @ t["W0"][i * b : (i + 1) * b] for i in range(len(R))])
 
     if q.tensors["W0"].shape[0] == q.tensors["W0"].shape[1]:
@@ -188,6 +194,7 @@ HYPOTHESES = (
         one(_ia3_bias, "the bias is scaled where it must not be, or the reverse"),
     ),
     Hypothesis("VectorChanged", of_method("ia3"), _ia3_added),
+    Hypothesis("EpsilonAdded", of_method("ia3"), _ia3_epsilon),
     _rotation("RotationTransposed", "the rotation is transposed: (I + Q)(I − Q)⁻¹", lambda Q: cayley(-Q)),
     _rotation("NeumannForInverse", "five terms of a series for the inverse", neumann),
     _rotation("InverseForNeumann", "the inverse for the series of five terms", cayley),

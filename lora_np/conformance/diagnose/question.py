@@ -7,7 +7,7 @@ within a few units of the bound, and if it is told apart from what was wanted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,7 @@ class Diagnosis:
     index: tuple[int, ...]
     got: float
     want: float
+    rank: int = field(default=0, repr=False, compare=False)  # its row in the table: simpler mistakes come first
 
     def __str__(self) -> str:
         """Say it in one line, with the element in hexadecimal and decimal."""
@@ -129,18 +130,18 @@ class Question:
             return False
         room = self.room(guess)
         with np.errstate(invalid="ignore", over="ignore"):
-            agrees = (np.abs(self.got - guess) <= room) | (self.got == guess)
+            agrees = (np.abs(self.got - guess) <= room) | (self.got == guess) | (np.isnan(self.got) & np.isnan(guess))
             differs = ~((np.abs(self.want - guess) <= room) | (self.want == guess))
         return bool(agrees.all() and differs.any())
 
-    def diagnosis(self, flag: str, words: str) -> Diagnosis:
+    def diagnosis(self, flag: str, words: str, rank: int = 0) -> Diagnosis:
         """Put a finding into one sentence about all the wrong elements, with the first of them."""
         wrong, total = int(self.wrong.sum()), self.wrong.size
         count = f"all {total}" if wrong == total else f"{wrong} of {total}"
         elements = "element is" if wrong == total == 1 else "elements are"
         index = tuple(int(i) for i in np.argwhere(self.wrong)[0])
-        sentence = f"{count} {elements} {self._off()}{words}"
-        return Diagnosis(flag, sentence, self.name, index, float(self.got[index]), float(self.want[index]))
+        first = float(self.got[index]), float(self.want[index])
+        return Diagnosis(flag, f"{count} {elements} {self._off()}{words}", self.name, index, *first, rank)
 
     def _off(self) -> str:
         """Say "off by 0.25: " where one factor fits all elements, else "wrong: "."""

@@ -17,13 +17,18 @@ from lora_np.conformance.diagnose import (
     precision,
     products,
     reduction,
+    rules,
     scale,
+    steps,
 )
 from lora_np.conformance.diagnose.guessing import IMPOSSIBLE, Hypothesis
 from lora_np.conformance.diagnose.question import Diagnosis, Question
 from lora_np.conformance.vectors.format import Case
 
 TABLE: tuple[Hypothesis, ...] = (
+    *fallback.FIRST,
+    *steps.HYPOTHESES,
+    *rules.HYPOTHESES,
     *numbers.HYPOTHESES,
     *scale.HYPOTHESES,
     *parts.HYPOTHESES,
@@ -50,18 +55,13 @@ def diagnose(case: Case, got: Mapping[str, np.ndarray]) -> Diagnosis | None:
 
 
 def diagnoses(case: Case, got: Mapping[str, np.ndarray]) -> list[Diagnosis]:
-    """List every diagnosis that holds, one for each name: first those that explain all wrong outputs, simplest first."""
+    """List the diagnoses that hold, one for each name, simplest first: those that explain most of the wrong outputs."""
     by_output = [
         _of_output(question)
         for name in case.outputs
-        if name in got and (question := Question(case, name, np.asarray(got[name]))) and _is_wrong(question)
+        if name in got and _is_wrong(question := Question(case, name, np.asarray(got[name])))
     ]
-    if not by_output:
-        return []
-    count = Counter(name for found in by_output for name in found)
-    merged = {name: diagnosis for found in reversed(by_output) for name, diagnosis in found.items()}
-    ranked = sorted(merged, key=lambda name: (-count[name], name in LAST_RESORTS, _rank(name)))
-    return [merged[name] for name in ranked]
+    return _ranked(by_output)
 
 
 def verdict(found: Iterable[Sequence[Diagnosis]]) -> Diagnosis | None:
@@ -69,20 +69,26 @@ def verdict(found: Iterable[Sequence[Diagnosis]]) -> Diagnosis | None:
 
     `found` has what `diagnoses` returned for each failing case.  Of two that explain as many, the simpler wins.
     """
-    lists = [diagnoses for diagnoses in found if diagnoses]
-    count = Counter(diagnosis.name for diagnoses in lists for diagnosis in diagnoses)
-    if not count:
-        return None
-    best = min(count, key=lambda name: (-count[name], name in LAST_RESORTS, _rank(name)))
-    return next(one for diagnoses in lists for one in diagnoses if one.name == best)
+    ranked = _ranked([{one.name: one for one in listed} for listed in found])
+    return ranked[0] if ranked else None
 
 
 LAST_RESORTS = {one.flag for one in (*fallback.HYPOTHESES, *fallback.LAST, *precision.LAST)}
 """Names that say how the numbers look rather than what was done."""
+PLACES = {one.flag for one in fallback.LAST}
+"""Names that only say where."""
 
 
-def _rank(name: str) -> int:
-    return next((i for i, one in enumerate(TABLE) if one.flag == name), len(TABLE))
+def _ranked(found: Sequence[Mapping[str, Diagnosis]]) -> list[Diagnosis]:
+    """Keep the names that explain most of `found`, by their rows in the table; last resorts at the end.
+
+    To say which part is wrong explains nothing, so it never goes before a name that explains less.
+    """
+    count = Counter(name for diagnoses in found for name in diagnoses if name not in PLACES)
+    most = max(count.values(), default=0)
+    first = {name: one for diagnoses in reversed(found) for name, one in diagnoses.items()}
+    kept = [one for name, one in first.items() if count[name] == most]
+    return sorted(kept, key=lambda one: (one.name in LAST_RESORTS, one.rank))
 
 
 def _is_wrong(q: Question) -> bool:
@@ -91,29 +97,26 @@ def _is_wrong(q: Question) -> bool:
 
 def _of_output(q: Question) -> dict[str, Diagnosis]:
     """Try the table on one output: the first sentence of each name that explains it."""
-    for hypothesis in fallback.FIRST:
-        for _, words in hypothesis.guesses(q):
-            return {hypothesis.flag: q.diagnosis(hypothesis.flag, words)}
     found: dict[str, Diagnosis] = {}
-    for hypothesis in TABLE:
+    for rank, hypothesis in enumerate(TABLE):
         if hypothesis.flag in found or not hypothesis.applies(q):
             continue
         words = next(_explaining(q, hypothesis), None)
         if words is not None:
-            found[hypothesis.flag] = q.diagnosis(hypothesis.flag, words)
+            found[hypothesis.flag] = q.diagnosis(hypothesis.flag, words, rank)
+            if hypothesis in fallback.FIRST:
+                break
     return found
 
 
 def _explaining(q: Question, hypothesis: Hypothesis) -> Iterator[str]:
-    """Go through the guesses that explain what was got; one that cannot be made here is passed over."""
+    """Go through the guesses that explain what was got; where one cannot be made, those after it are passed over."""
     guesses = iter(hypothesis.guesses(q))
     while True:
         try:
             with np.errstate(all="ignore"):
                 guess, words = next(guesses)
-        except StopIteration:
-            return
-        except (*IMPOSSIBLE, KeyError):
+        except (StopIteration, *IMPOSSIBLE, KeyError):
             return
         if guess is not None and q.is_explained_by(guess):
             yield words
