@@ -3,6 +3,7 @@
 Forward, backward and merge are compared with plain loops over Fractions, and the gradients with autograd too.
 """
 
+import math
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from lora_np import methods
 from lora_np.conformance.bounds import GOLD, error_in_u
+from lora_np.counts import count
 from lora_np.errors import ConfigError
 from lora_np.gradient_view import AdditiveParams
 from lora_np.lora import LoraParams
@@ -385,6 +387,27 @@ def test_every_method_named_has_its_file_and_its_paragraphs():
         assert module.__name__ == f"lora_np.methods.{name.replace('-', '_')}"
         assert all(hasattr(module, part) for part in ("init", "forward", "backward")), name
         assert hasattr(module, "merge") == hasattr(module, "unmerge"), name
+
+
+@pytest.mark.parametrize("name", [*METHODS, "bitfit"])
+def test_every_method_has_its_count_and_it_is_the_size_of_its_tensors(name):
+    """[count-lora] [count-lora-fa] [count-lora-xs] [count-vera] [count-adalora] [count-bitfit]
+
+    GPT-2's query, 768 x 768 in 12 blocks at rank 8: what is trained is what the method's type holds.
+    """
+    if name == "bitfit":
+        found = count("gpt2", "bitfit")
+        assert found.trainable == sum(row.count for row in found if row.name.endswith("bias"))
+        return
+    case, sizes = CASES[name], {"d": 768, "k": 768, "r": 8}
+    found = count("gpt2", name, rank=8, targets="q")
+
+    def numbers(table):
+        return sum(math.prod(sizes[letter] for letter in letters.split()) for letters in table.values())
+
+    assert found.trainable == 12 * numbers(case.fields)
+    shared = 1 if name == "vera" else 12  # one pair for all layers
+    assert found.added == found.trainable + shared * numbers(case.frozen)
 
 
 def test_naming_the_package_loads_no_method():

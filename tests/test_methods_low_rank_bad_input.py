@@ -82,8 +82,9 @@ def test_a_tensor_of_another_shape_is_named(name, rng):
     case, layer = layer_of(name, rng)
     for tensor, wrong in variants(case, layer, lambda x: np.concatenate([x, x, x])):
         for call in (forward, merge):
-            with pytest.raises((ShapeError, RankError), match=tensor):
+            with pytest.raises((ShapeError, RankError), match=tensor) as caught:
                 call(case, wrong)
+            assert "transposed" not in str(caught.value)
     for tensor, wrong in variants(case, layer, lambda x: x[None]):
         with pytest.raises(
             ShapeError, match=f"{tensor} has {2 + (tensor not in ('lambda_b', 'lambda_d', 'lam'))} axes"
@@ -275,6 +276,14 @@ def test_what_only_one_method_can_get_wrong(rng):
             ShapeError,
             "bias",
         ),
+        (
+            lambda: additive.forward(
+                np.ones((1, 4)), np.ones((2, 4)), additive.init(2, 4, 2), bias=np.ones(2, np.float32)
+            ),
+            DTypeError,
+            "bias is float32",
+        ),
+        (lambda: lora_fa.gram_inverse(A * 0, damping=0), RankError, "linearly dependent rows"),
         (
             lambda: additive.forward(np.ones((1, 4)), np.ones((2, 4)), additive.init(2, 4, 2), bias=1),
             DTypeError,

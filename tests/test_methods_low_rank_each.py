@@ -260,6 +260,7 @@ def test_a_layer_cuts_its_own_pair_out_of_the_shared_one(rng, library):
     whole = vera.cut(B, A, 6, 5)
     assert (whole[0] == B).all()
     assert (whole[1] == A).all()
+    assert [x.shape for x in vera.cut(B, A, 0, 0)] == [(0, 2), (2, 0)]
 
 
 def test_vera_starts_as_the_frozen_layer(rng):
