@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_np.conformance.bounds import GOLD, error_in_u
-from lora_np.errors import ConfigError, DTypeError, NonFiniteError, RankError, ShapeError
+from lora_np.errors import ConfigError, DTypeError, NonFiniteError, RankError, RankWarning, ShapeError
 from lora_np.methods import adalora
 from lora_np.methods.adalora import AdaloraParams
 from lora_np.methods.adalora_budget import (
@@ -59,7 +59,12 @@ def test_the_width_is_that_of_the_released_code_unless_given():
         small.P, 0.04 * adalora.init(np.random.default_rng(1), 30, 40, 20, sigma=0.5).P, rtol=1e-14
     )
     assert adalora.init(np.random.default_rng(1), 3, 4, 2, dtype=np.float32).Q.dtype == np.float32
-    assert not adalora.init(np.random.default_rng(1), 3, 4, 2, sigma=0).P.any()
+    still = adalora.init(np.random.default_rng(1), 3, 4, 2, sigma=0)
+    assert not still.P.any()
+    assert not still.Q.any()
+    with pytest.warns(RankWarning):
+        empty = adalora.init(np.random.default_rng(1), 0, 0, 2)
+    assert [x.shape for x in empty] == [(0, 2), (2,), (2, 0)]
 
 
 @pytest.mark.parametrize(("alpha", "rank"), [(8, 4), (1, 3), (-2.5, 12), (0, 1)])
@@ -334,6 +339,14 @@ def test_bad_triplets_are_named(rng):
         (lambda: smooth(history, p, bad), NonFiniteError, "the sensitivity of lam"),
         (lambda: smooth(p, p, g), ConfigError, "history must be a History"),
         (lambda: smooth(history, p, g, beta1=1.0), ConfigError, "beta1 must lie in"),
+        (lambda: smooth(history, p, g, beta2=1.0), ConfigError, "beta2 must lie in"),
+        (
+            lambda: smooth(start(AdaloraParams(*(x.astype(np.float32) for x in p))), p, g),
+            DTypeError,
+            "history.mean is float32",
+        ),
+        (lambda: mask(tuple(p), np.array([True] * 3)), ConfigError, "p must be AdaloraParams, got tuple"),
+        (lambda: mask(p._replace(P=p.P[:, :2]), np.array([True] * 3)), RankError, "p.lam has shape"),
         (lambda: smooth(history, p, g, beta2=-0.1), ConfigError, "beta2 must lie in"),
         (lambda: smooth(start(triplets(rng, r=2)), p, g), RankError, "history.mean.P"),
         (

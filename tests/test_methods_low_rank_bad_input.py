@@ -284,6 +284,9 @@ def test_what_only_one_method_can_get_wrong(rng):
             "bias is float32",
         ),
         (lambda: lora_fa.gram_inverse(A * 0, damping=0), RankError, "linearly dependent rows"),
+        (lambda: lora_fa.gram_inverse(np.diag([1.0, 1.0, 3e-16]), damping=0), RankError, "dependent rows"),
+        (lambda: lora_fa.gram_inverse(A[0]), ShapeError, "A has 1 axes"),
+        (lambda: vera.init(2, 0), ConfigError, "rank r"),
         (
             lambda: additive.forward(np.ones((1, 4)), np.ones((2, 4)), additive.init(2, 4, 2), bias=1),
             DTypeError,
@@ -306,6 +309,22 @@ def test_an_additive_rank_that_does_not_divide_cannot_be_merged(d, k, r):
     for call in (additive.merge, additive.unmerge):
         with pytest.raises(ShapeError, match=f"d = {d}, k = {k}, r = {r}"):
             call(np.ones((d, k)), p)
+
+
+@pytest.mark.parametrize("call", [additive.merge, additive.unmerge])
+def test_additive_tensors_that_do_not_fit_cannot_be_merged(call):
+    """[additive-weight]  Rows 13 to 16 and 20 of the bad inputs."""
+    W, B, A = np.ones((4, 6)), np.ones((4, 2)), np.ones((2, 6))
+    cases = [
+        (additive.AdditiveParams(B.T, A), ShapeError, "B has shape .* looks transposed"),
+        (additive.AdditiveParams(B, A[:1]), RankError, "A has shape"),
+        (additive.AdditiveParams(B[None], A), ShapeError, "B has 3 axes"),
+        (additive.AdditiveParams(B.astype(np.float32), A), DTypeError, "B is float32"),
+        (additive.AdditiveParams(B[:, :0], A[:0]), ShapeError, "r = 0"),
+    ]
+    for p, error, words in cases:
+        with pytest.raises(error, match=words):
+            call(W, p)
 
 
 @pytest.mark.parametrize(

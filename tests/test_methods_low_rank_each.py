@@ -174,6 +174,13 @@ def test_without_damping_the_corrected_step_is_the_nearest_to_the_full_gradient(
     assert np.linalg.norm(gW - s * gB @ A) > np.linalg.norm(rest)
 
 
+def test_a_nearly_dependent_row_is_still_inverted_without_damping():
+    """[lora-fa-correction]  Down to r ε σ_1; a rank of zero has an empty inverse."""
+    K = lora_fa.gram_inverse(np.diag([1.0, 1.0, 2e-15]), damping=0)
+    assert np.allclose(np.diag(K), [1, 1, 1 / 4e-30], rtol=1e-12)
+    assert lora_fa.gram_inverse(np.ones((0, 3)), damping=0).shape == (0, 0)
+
+
 def test_the_inverse_is_made_once_and_in_every_library(rng, library):
     """[lora-fa-correction]  A is frozen: `gram_inverse` in float64, symmetric, of the same library."""
     A = normal(rng, 3, 5).astype(np.float32)
@@ -270,6 +277,7 @@ def test_vera_starts_as_the_frozen_layer(rng):
     assert p.lambda_d.tolist() == [0.1] * 3
     assert vera.init(5, 3, d_initial=-2, dtype=np.float32).lambda_d.tolist() == [-2.0] * 3
     assert vera.init(5, 3, dtype=np.float32).lambda_b.dtype == np.float32
+    assert vera.init(0, 3).lambda_b.shape == (0,)
     X, W0, gY = normal(rng, 6, 4), normal(rng, 5, 4), normal(rng, 6, 5)
     Y, Z = vera.forward(X, W0, B, A, p)
     assert (Y == X @ W0.T).all()

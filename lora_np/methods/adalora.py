@@ -171,9 +171,8 @@ def penalty(p: AdaloraParams) -> Float[Array, ""]:
     9.0
     """
     require_tensors(_named(p))
-    P_gap, Q_gap = _gaps(p)
     xp = array_namespace(p.P)
-    return xp.sum(P_gap * P_gap) + xp.sum(Q_gap * Q_gap)
+    return sum(xp.sum(gap * gap) for gap in _gaps(p))
 
 
 def penalty_gradient(p: AdaloraParams) -> AdaloraParams:

@@ -154,8 +154,7 @@ def gram_inverse(A: Float[Array, "r k"], *, damping: float = 1e-8) -> Float[Arra
             [wide, xp.zeros((r, r - k), dtype=wide.dtype)], axis=1
         )  # the same A Aᵀ, and a square U
     U, sigma, _ = svd(wide)
-    spread = float(sigma[0]) * r * float(xp.finfo(wide.dtype).eps) if r else 0.0
-    if damping == 0 and r and float(sigma[-1]) <= spread:
+    if damping == 0 and r and float(sigma[-1]) <= float(sigma[0]) * r * float(xp.finfo(wide.dtype).eps):
         raise RankError(
             f"A {tuple(A.shape)} has linearly dependent rows, so A Aᵀ has no inverse",
             fix="pass a positive damping; PEFT's is 1e-8",

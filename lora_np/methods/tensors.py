@@ -40,7 +40,6 @@ def require_tensors(tensors: Tensors, **sizes: int) -> None:
 
 def require_weight(name: str, W: Any, tensors: Tensors, scale: Any = 1.0) -> None:
     """Raise unless a weight W (d, k), the tensors and the scale fit together."""
-    checks.require_ndim(name, W, 2, "d, k")
     require_tensors({name: (W, "d k"), **tensors})
     checks.require_number("scale", scale)
 
@@ -68,11 +67,13 @@ def require_backward(gY: Any, X: Any, W0: Any, tensors: Tensors, kept: Tensors, 
 
 
 def require_mergeable(name: str, W: Any, tensors: Tensors, scale: Any = 1.0) -> None:
-    """Raise unless a plain weight and the tensors fit together and are finite; say which of them is not."""
+    """Raise unless a plain weight and the tensors fit together, and the tensors are finite; say which is not.
+
+    Whether the weight is finite, `merging` looks itself.
+    """
     if isinstance(W, Merged):
         raise StateError(f"{name} is a Merged weight, expected a plain array", fix="pass its W")
     require_weight(name, W, tensors, scale)
-    checks.require_finite(f"the {'base' if name == 'W0' else 'merged'} weight {name}", W)
     for tensor, (x, _) in tensors.items():
         checks.require_finite(f"the adapter's {tensor}", x)
 
