@@ -257,6 +257,7 @@ def test_what_only_one_method_can_get_wrong(rng):
             r"bias has shape \(3,\), expected \(d\) = \(2\)",
         ),
         (lambda: bitfit.init(-2), ConfigError, "d must be"),
+        (lambda: bitfit.init(2, dtype=int), DTypeError, "int64"),
         (lambda: bitfit.forward(np.ones((1, 2)), W0, bitfit.BitfitParams(np.ones(3))), None, ""),
         (
             lambda: bitfit.forward(np.ones((1, 2)), W0, bitfit.BitfitParams(np.ones(2))),

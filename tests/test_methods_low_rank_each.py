@@ -373,5 +373,6 @@ def test_bitfit_starts_at_the_layers_own_bias():
     assert bitfit.init(2, bias=own).bias is own
     assert bitfit.init(3, dtype=np.float32).bias.tolist() == [0.0, 0.0, 0.0]
     assert bitfit.init(3, dtype=np.float32).bias.dtype == np.float32
+    assert bitfit.init(0).bias.shape == (0,)
     deep = bitfit.forward(np.ones((2, 3, 4)), np.ones((5, 4)), bitfit.init(5))[0]
     assert deep.shape == (2, 3, 5)

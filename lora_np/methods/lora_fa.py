@@ -147,12 +147,11 @@ def gram_inverse(A: Float[Array, "r k"], *, damping: float = 1e-8) -> Float[Arra
     """
     checks.require_ndim("A", A, 2, "r, k")
     checks.require_number("damping", damping, least=0)
-    xp, (r, k) = array_namespace(A), A.shape
+    xp, r = array_namespace(A), A.shape[0]
     wide = xp.astype(A, xp.result_type(A.dtype, xp.float64))
-    if k < r:
-        wide = xp.concat(
-            [wide, xp.zeros((r, r - k), dtype=wide.dtype)], axis=1
-        )  # the same A Aᵀ, and a square U
+    wide = xp.concat(
+        [wide, xp.zeros((r, r), dtype=wide.dtype)], axis=1
+    )  # the same A Aᵀ; U is square even for r > k
     U, sigma, _ = svd(wide)
     if damping == 0 and r and float(sigma[-1]) <= float(sigma[0]) * r * float(xp.finfo(wide.dtype).eps):
         raise RankError(
