@@ -16,6 +16,7 @@ from tests.naive import methods_modules as naive
 
 PLACES = pytest.mark.parametrize("way", [houlsby, pfeiffer], ids=["houlsby", "pfeiffer"])
 NAMES = pytest.mark.parametrize("activation", ACTIVATIONS)
+TRACED = pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu-erf"])
 SIZES = st.sampled_from([1, 2, 3, 5])
 DRAWS = {"N": st.sampled_from([0, 1, 4]), "k": SIZES, "r": SIZES, "seed": st.integers(0, 2**32 - 1)}
 
@@ -54,7 +55,7 @@ def test_with_relu_values_equal_plain_loops_exactly(N, k, r, seed):
 @NAMES
 @PLACES
 def test_values_and_gradients_agree_with_many_digits(way, activation, rng):
-    """[adapter-bottleneck] [adapter-bottleneck-grad] [net-gelu] [net-tanh]  Plain loops on 80 digits, all tensors."""
+    """[adapter-bottleneck] [adapter-bottleneck-grad] [net-gelu] [net-tanh]  On 80 digits, all tensors."""
     X, p, gY = draw(rng)
     Y, U = way.forward(X, p, activation=activation)
     gX, g = way.backward(gY, X, U, p, activation=activation)
@@ -70,7 +71,7 @@ def test_values_and_gradients_agree_with_many_digits(way, activation, rng):
         assert np.abs(got - want).max() <= 4e-14, name
 
 
-@NAMES
+@TRACED
 def test_gradients_equal_those_of_autograd(activation, rng):
     """[adapter-bottleneck-grad]  Autograd goes through the network's own activation, written elsewhere."""
     X, p, gY = draw(rng, 6, 4, 7)
@@ -85,14 +86,24 @@ def test_gradients_equal_those_of_autograd(activation, rng):
         assert np.abs(got - grad(loss, i)(X, *p)).max() <= 1e-13
 
 
-@NAMES
+@TRACED
 def test_the_bent_functions_are_those_of_the_networks(activation, rng):
     """[net-relu] [net-gelu] [net-tanh]  Value and slope, bit for bit but for gelu's order of products."""
     U = np.concatenate([rng.normal(size=200) * 3, [0.0, -0.0, 30.0, -30.0, 1e-300]])
-    value, slope = ACTIVATIONS[activation](U)
-    theirs = of_networks(activation)
-    assert np.array_equal(value, theirs.apply(U))
-    assert np.abs(slope - theirs.pullback(np.ones_like(U), U)).max() <= 1e-15
+    ours, theirs = ACTIVATIONS[activation], of_networks(activation)
+    assert np.array_equal(ours.value(U), theirs.apply(U))
+    assert np.abs(ours.slope(U) - theirs.pullback(np.ones_like(U), U)).max() <= 1e-15
+
+
+def test_the_exact_gelu_is_right_where_one_minus_one_would_cancel():
+    """[adapter-gelu-erf]  Known values of Φ; at −8 the gate is 6e-16, of which 1 + erf would leave nothing."""
+    known = {0.0: 0.5, 1.0: 0.8413447460685429, -2.0: 0.022750131948179207, -8.0: 6.220960574271786e-16}
+    U = np.array(list(known))
+    for u, got in zip(U, ACTIVATIONS["gelu-erf"].value(U), strict=True):
+        want = u * known[u]  # u / √2 is rounded, which Φ(u) feels u² times
+        assert abs(got - want) <= 2**-53 * (3 + u * u) * abs(want)
+    assert np.abs(ACTIVATIONS["gelu-erf"].value(U) - ACTIVATIONS["gelu"].value(U)).max() < 5e-4
+    assert ACTIVATIONS["gelu-erf"].value(np.ones((0, 3), np.float32)).dtype == np.float32
 
 
 def test_each_place_has_the_function_its_authors_released(rng):
@@ -265,7 +276,7 @@ def test_every_library_gives_the_same_numbers(library, rng):
     got = everything(*theirs)
     for i, (one, other) in enumerate(zip(everything(X, p, gY, W0, P, g_rows), got, strict=True)):
         assert type(other) is type(theirs[0])
-        assert np.abs(library.to_numpy(other) - one).max() <= (0 if i < 9 or i >= 27 else 1e-9)
+        assert np.abs(library.to_numpy(other) - one).max() <= (0 if i < 9 or i >= 36 else 1e-9)
     assert np.array_equal(library.to_numpy(theirs[0]), X)
 
 

@@ -60,7 +60,7 @@ def test_values_and_gradients_agree_with_many_digits(rng):
     """[prefix-attention] [prefix-attention-grad]  Plain loops on 80 digits; queries, keys, values and the prefix."""
     Q, K, V, p, gY = draw(rng)
     Y, S = prefix_tuning.forward(Q, K, V, p)
-    given_, g = prefix_tuning.backward(gY, Q, K, V, S, p)
+    given_, g = prefix_tuning.backward(gY, Q, S, K, V, p)
     tensors = lists(Q, K, V, p)
     assert np.abs(Y - naive.values(attention, tensors)).max() <= 2e-15
     for name, got in {**given_._asdict(), **g._asdict()}.items():
@@ -78,7 +78,7 @@ def test_gradients_equal_those_of_autograd(rng):
         return anp.sum(gY * (weights @ anp.concatenate([P_v, V]) / anp.sum(weights, axis=1, keepdims=True)))
 
     S = prefix_tuning.forward(Q, K, V, p)[1]
-    given_, g = prefix_tuning.backward(gY, Q, K, V, S, p)
+    given_, g = prefix_tuning.backward(gY, Q, S, K, V, p)
     for i, got in enumerate((*given_, *g)):
         assert np.abs(got - grad(loss, i)(Q, K, V, *p)).max() <= 1e-13
 
@@ -98,7 +98,7 @@ def test_large_scores_do_not_overflow(rng):
     """[prefix-attention]  Scores of ±1e5: the largest is subtracted first."""
     Q, K, V, p, gY = draw(rng)
     Y, S = prefix_tuning.forward(1e5 * Q, K, V, p)
-    given_, g = prefix_tuning.backward(gY, 1e5 * Q, K, V, S, p)
+    given_, g = prefix_tuning.backward(gY, 1e5 * Q, S, K, V, p)
     assert all(np.isfinite(x).all() for x in (Y, S, *given_, *g))
 
 
@@ -109,16 +109,16 @@ def test_adding_the_same_to_all_keys_changes_nothing(rng):
     Y, S = prefix_tuning.forward(Q, K, V, p)
     moved = prefix_tuning.forward(Q, K + shift, V, p._replace(P_k=p.P_k + shift))[0]
     assert np.abs(moved - Y).max() <= 1e-14
-    given_, g = prefix_tuning.backward(gY, Q, K, V, S, p)
+    given_, g = prefix_tuning.backward(gY, Q, S, K, V, p)
     assert np.abs(g.P_k.sum(axis=0) + given_.K.sum(axis=0)).max() <= 1e-14
 
 
 def test_leading_axes_of_the_queries_are_a_batch(rng):
     Q, K, V, p, gY = draw(rng, 6)
     Y, S = prefix_tuning.forward(Q, K, V, p)
-    given_, g = prefix_tuning.backward(gY, Q, K, V, S, p)
+    given_, g = prefix_tuning.backward(gY, Q, S, K, V, p)
     Y2, S2 = prefix_tuning.forward(Q.reshape(2, 3, 3), K, V, p)
-    given2, g2 = prefix_tuning.backward(gY.reshape(2, 3, 3), Q.reshape(2, 3, 3), K, V, S2, p)
+    given2, g2 = prefix_tuning.backward(gY.reshape(2, 3, 3), Q.reshape(2, 3, 3), S2, K, V, p)
     assert np.abs(Y2.reshape(6, 3) - Y).max() <= 1e-15
     assert np.abs(given2.Q.reshape(6, 3) - given_.Q).max() <= 1e-15
     assert all(
@@ -161,7 +161,7 @@ def test_both_ways_to_train_meet_in_the_prefix(rng):
 
     p, T = prefix_tuning.reparametrize(q)
     S = prefix_tuning.forward(Q, K, V, p)[1]
-    gp = prefix_tuning.backward(gY, Q, K, V, S, p)[1]
+    gp = prefix_tuning.backward(gY, Q, S, K, V, p)[1]
     assert np.abs(prefix_tuning.reparametrize_backward(gp, T, q).E - grad(loss)(q.E)).max() <= 1e-14
 
 
@@ -184,7 +184,7 @@ def test_every_library_gives_the_same_numbers(library, rng):
 
     def everything(Q, K, V, p, gY, q):
         Y, S = prefix_tuning.forward(Q, K, V, p)
-        given_, g = prefix_tuning.backward(gY, Q, K, V, S, p)
+        given_, g = prefix_tuning.backward(gY, Q, S, K, V, p)
         made, T = prefix_tuning.reparametrize(q)
         return Y, S, *given_, *g, *made, T, *prefix_tuning.reparametrize_backward(made, T, q)
 
@@ -205,17 +205,18 @@ def test_bad_prefixes_are_named(rng):
     cases = [
         (lambda: prefix_tuning.forward(Q, K, V, (p.P_k, p.P_v)), ConfigError, "PrefixParams"),
         (lambda: prefix_tuning.forward(Q[:, :2], K, V, p), ShapeError, "Q has shape"),
-        (lambda: prefix_tuning.forward(Q, K[:, :2], V, p), ShapeError, "K has shape"),
+        (lambda: prefix_tuning.forward(Q, K[0], V, p), ShapeError, "K has 1 axes"),
+        (lambda: prefix_tuning.forward(Q, K, V, p._replace(P_k=p.P_k[:, :2])), ShapeError, "P_k has shape"),
         (lambda: prefix_tuning.forward(Q, K, V[:2], p), ShapeError, "V has shape"),
         (lambda: prefix_tuning.forward(Q, K, V, p._replace(P_v=p.P_v[:1])), ShapeError, "P_v has shape"),
         (lambda: prefix_tuning.forward(Q, K, V, p._replace(P_k=p.P_k[0])), ShapeError, "P_k has 1 axes"),
         (lambda: prefix_tuning.forward(Q.astype("f4"), K, V, p), DTypeError, "Q is float32"),
         (lambda: prefix_tuning.forward(Q, K[:0], V[:0], empty), ShapeError, r"0 \+ 0 keys"),
         (lambda: prefix_tuning.forward(Q[:, :0], K[:, :0], V[:, :0], thin), ShapeError, "keys of 0"),
-        (lambda: prefix_tuning.backward(gY[:2], Q, K, V, S, p), ShapeError, "batch axes"),
-        (lambda: prefix_tuning.backward(gY, Q, K, V, S[:, :3], p), ShapeError, "S has shape"),
-        (lambda: prefix_tuning.backward(gY[:, :2], Q, K, V, S, p), ShapeError, "gY has shape"),
-        (lambda: prefix_tuning.backward(gY.astype("f4"), Q, K, V, S, p), DTypeError, "gY is float32"),
+        (lambda: prefix_tuning.backward(gY[:2], Q, S, K, V, p), ShapeError, "batch axes"),
+        (lambda: prefix_tuning.backward(gY, Q, S[:, :3], K, V, p), ShapeError, "S has shape"),
+        (lambda: prefix_tuning.backward(gY[:, :2], Q, S, K, V, p), ShapeError, "gY has shape"),
+        (lambda: prefix_tuning.backward(gY.astype("f4"), Q, S, K, V, p), DTypeError, "gY is float32"),
         (lambda: prefix_tuning.init(rng, 2, 0), ConfigError, "dh"),
     ]
     for call, error, words in cases:

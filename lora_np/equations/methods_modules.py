@@ -25,6 +25,14 @@ EQUATIONS = table(
         "the chain rule through the adapter",
     ),
     (
+        "adapter-gelu-erf",
+        r"\operatorname{gelu}(u) = u\, \Phi(u) = \tfrac u2 \big(1 + \operatorname{erf}(u / \sqrt 2)\big), \qquad"
+        r" \operatorname{gelu}'(u) = \Phi(u) + u\, e^{-u^2 / 2} / \sqrt{2 \pi}",
+        None,
+        "The smooth gate itself: u times the share of a normal distribution that lies below u.",
+        "Hendrycks and Gimpel, GELU, arXiv 1606.08415, section 2",
+    ),
+    (
         "adapter-init",
         r"W_{down}, W_{up} \sim \mathcal N(0, \sigma^2) \text{ within } \pm 2\sigma, \quad b_{down} = b_{up} = 0,"
         r" \quad \sigma = 10^{-2}",

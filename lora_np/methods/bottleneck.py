@@ -1,8 +1,9 @@
 """The bottleneck adapter, which `houlsby` and `pfeiffer` put in two places of a block.  Floor 2.
 
 Down to r numbers, a bent function, up again, and the input added: Y = X + f(X W_downᵀ + b_down) W_upᵀ + b_up.  No
-weight stands beside it, and f is not linear, so nothing can be merged.  `gelu` is the tanh form, the one that the
-authors of 1902.00751 released; the exact form needs erf, which neither NumPy nor the array API has.
+weight stands beside it, and f is not linear, so nothing can be merged.  "gelu" is the tanh form, the one that the
+authors of 1902.00751 released.  "gelu-erf" is the exact one, torch's default; neither NumPy nor the array API has erf,
+so it takes Python's, number by number: right to the last digits, slow, and not for tracing by autograd.
 """
 
 import math
@@ -33,25 +34,69 @@ class BottleneckParams(NamedTuple):
 # ---- the bent function -------------------------------------------------------------------------------------
 
 
-def _relu(U: Array) -> tuple[Array, Array]:
+class Bend(NamedTuple):
+    """A function of every number, and its derivative."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+def _relu(U: Array) -> Array:
     xp = array_namespace(U)
-    return xp.maximum(U, xp.zeros_like(U)), xp.astype(U > 0, U.dtype)
+    return xp.maximum(U, xp.zeros_like(U))
 
 
-def _gelu(U: Array) -> tuple[Array, Array]:
-    t = array_namespace(U).tanh(_C * (U + _K * U * U * U))
-    return 0.5 * U * (1 + t), 0.5 * (1 + t) + 0.5 * U * (1 - t * t) * _C * (1 + 3 * _K * U * U)
+def _relu_slope(U: Array) -> Array:
+    return array_namespace(U).astype(U > 0, U.dtype)
 
 
-def _tanh(U: Array) -> tuple[Array, Array]:
-    t = array_namespace(U).tanh(U)
-    return t, 1 - t * t
+def _gelu_tanh(U: Array) -> Array:
+    return array_namespace(U).tanh(_C * (U + _K * U * U * U))
 
 
-ACTIVATIONS: Mapping[str, Callable[[Array], tuple[Array, Array]]] = MappingProxyType(
-    {"relu": _relu, "gelu": _gelu, "tanh": _tanh}
+def _gelu(U: Array) -> Array:
+    return 0.5 * U * (1 + _gelu_tanh(U))
+
+
+def _gelu_slope(U: Array) -> Array:
+    t = _gelu_tanh(U)
+    return 0.5 * (1 + t) + 0.5 * U * (1 - t * t) * _C * (1 + 3 * _K * U * U)
+
+
+def _normal_share(U: Array) -> Array:
+    """Compute Φ(U), the share of a normal distribution below U, number by number.  [adapter-gelu-erf]"""
+    xp, count = array_namespace(U), math.prod(U.shape)
+    flat = xp.reshape(U, (count,))
+    shares = [0.5 * math.erfc(-float(flat[i]) / math.sqrt(2)) for i in range(count)]
+    return xp.reshape(xp.asarray(shares, dtype=U.dtype), tuple(U.shape))
+
+
+def _gelu_erf(U: Array) -> Array:
+    return U * _normal_share(U)
+
+
+def _gelu_erf_slope(U: Array) -> Array:
+    return _normal_share(U) + U * array_namespace(U).exp(-0.5 * U * U) / math.sqrt(2 * math.pi)
+
+
+def _tanh(U: Array) -> Array:
+    return array_namespace(U).tanh(U)
+
+
+def _tanh_slope(U: Array) -> Array:
+    t = _tanh(U)
+    return 1 - t * t
+
+
+ACTIVATIONS: Mapping[str, Bend] = MappingProxyType(
+    {
+        "relu": Bend(_relu, _relu_slope),
+        "gelu": Bend(_gelu, _gelu_slope),
+        "gelu-erf": Bend(_gelu_erf, _gelu_erf_slope),
+        "tanh": Bend(_tanh, _tanh_slope),
+    }
 )
-"""Each bent function by name; it returns f(U) and f'(U), entry by entry.  relu' is 0 at 0.  [net-relu] [net-gelu]"""
+"""Each bent function by name.  relu' is 0 at 0."""
 
 
 # ---- the adapter -------------------------------------------------------------------------------------------
@@ -105,7 +150,7 @@ def branch(
     _require(X, p, activation)
     W_down, b_down, W_up, b_up = p
     U = X @ W_down.T + b_down  # (N, r)
-    return ACTIVATIONS[activation](U)[0] @ W_up.T + b_up, U
+    return ACTIVATIONS[activation].value(U) @ W_up.T + b_up, U
 
 
 def forward(
@@ -151,14 +196,14 @@ def backward(
     checks.require_same_rows(gY=gY, X=X, U=U)
     checks.require_same_dtype(gY=gY, X=X, U=U)
     xp, (W_down, _, W_up, _) = array_namespace(X), p
-    F, slope = ACTIVATIONS[activation](U)
-    gU = (gY @ W_up) * slope  # (N, r)
+    bend = ACTIVATIONS[activation]
+    gU = (gY @ W_up) * bend.slope(U)  # (N, r)
     gX = gY + gU @ W_down  # (N, k): the skip adds gY itself
     rows, g_rows, gU_rows = flat_rows(X), flat_rows(gY), flat_rows(gU)
     return gX, BottleneckParams(
         W_down=gU_rows.T @ rows,
         b_down=xp.sum(gU_rows, axis=0),
-        W_up=g_rows.T @ flat_rows(F),
+        W_up=g_rows.T @ flat_rows(bend.value(U)),
         b_up=xp.sum(g_rows, axis=0),
     )
 

@@ -87,9 +87,9 @@ def forward(
 def backward(
     gY: Float[Array, "N dh"],
     Q: Float[Array, "N dh"],
+    S: Float[Array, "N l+T"],
     K: Float[Array, "T dh"],
     V: Float[Array, "T dh"],
-    S: Float[Array, "N l+T"],
     p: PrefixParams,
 ) -> tuple[PrefixGradients, PrefixParams]:
     """Pull gY back to the queries, keys, values and the prefix.  [prefix-attention-grad]
@@ -103,7 +103,7 @@ def backward(
     ...     np.array([[4.0]]),
     ...     PrefixParams(np.ones((1, 1)), np.array([[8.0]])),
     ... )
-    >>> backward(np.ones((1, 1)), Q, K, V, forward(Q, K, V, p)[1], p)[1]
+    >>> backward(np.ones((1, 1)), Q, forward(Q, K, V, p)[1], K, V, p)[1]
     PrefixParams(P_k=array([[1.]]), P_v=array([[0.5]]))
     """
     _require(Q, K, V, p)
@@ -178,13 +178,14 @@ def reparametrize_backward(
 def _require(Q: Array, K: Array, V: Array, p: PrefixParams) -> None:
     """Raise unless queries, keys, values and prefix fit together, of one element type, with a key to look at."""
     checks.require_instance("p", p, PrefixParams, "pass PrefixParams(P_k=..., P_v=...)")
-    checks.require_ndim("P_k", p.P_k, 2, "l, dh")
-    length, dh = p.P_k.shape
-    checks.require_shape("P_v", p.P_v, (length, dh), "l, dh")
-    checks.require_rows("Q", Q, dh, f"dh, the width of P_k {(length, dh)}")
     checks.require_ndim("K", K, 2, "T, dh")
-    checks.require_shape("K", K, (K.shape[0], dh), "T, dh")
-    checks.require_shape("V", V, (K.shape[0], dh), "T, dh")
+    dh = K.shape[1]
+    checks.require_rows("Q", Q, dh, f"dh, the width of K {tuple(K.shape)}")
+    checks.require_shape("V", V, tuple(K.shape), "T, dh")
+    checks.require_ndim("P_k", p.P_k, 2, "l, dh")
+    length = p.P_k.shape[0]
+    checks.require_shape("P_k", p.P_k, (length, dh), "l, dh")
+    checks.require_shape("P_v", p.P_v, (length, dh), "l, dh")
     checks.require_same_dtype(Q=Q, K=K, V=V, P_k=p.P_k, P_v=p.P_v)
     if dh == 0 or length + K.shape[0] == 0:
         raise ShapeError(

@@ -89,7 +89,7 @@ class Reference(Tabled):
     options = {  # noqa: RUF012 (read only)
         "errors": "lora_np",
         "dora.norm": "detached, attached",
-        "gelu": "tanh",
+        "gelu": "erf, tanh",
         "oft.side": "paper, transposed",
     }
 
