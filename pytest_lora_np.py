@@ -20,7 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--lora-np-level", default="gold", help="bronze, silver or gold")
     group.addoption("--lora-np-xfails", metavar="FILE", help="a TOML file of failures that are expected")
-    group.addoption("--lora-np-include", default="", help="only vector files whose names start so: lora/")
+    group.addoption(
+        "--lora-np-include", default="", help="only files whose names start so (lora/), or one id"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,8 +1,9 @@
-"""Adapters with planted mistakes, and small cases to run them on; at the top of a module, so that any process finds them."""
+"""Adapters with planted mistakes, where any process finds them, and small cases to run them on."""
 
 import os
 import signal
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +14,9 @@ X = np.array([[1.0, -2.0, 4.0], [0.5, 8.0, -1.0]])
 B, A = np.array([[2.0], [-1.0]]), np.array([[1.0, 3.0, -0.5]])
 
 
-def lora_case(number=1, *, dtype="float64", operation="forward", result="valid", error=None, memory="C", **config):
+def lora_case(
+    number=1, *, dtype="float64", operation="forward", result="valid", error=None, memory="C", **config
+):
     """A case of LoRA with alpha / r = 2, whose numbers are small and whose answers are exact.
 
     Y = X W0ᵀ + 2 (X Aᵀ) Bᵀ, by hand: W = W0 + 2 B A = [[5, 14, 1], [2, -1, 7]].
@@ -44,7 +47,7 @@ class Right:
     name, version = "right", "1.0"
     capabilities = ("lora.*",)
     dtypes = ("float64", "float32", "float16", "bfloat16")
-    options = {}
+    options: ClassVar[dict] = {}
 
     def forward(self, method, config, t):
         s = config["alpha"] / config["rank"]
@@ -52,6 +55,12 @@ class Right:
 
     def merge(self, method, config, t):
         return t["W0"] + config["alpha"] / config["rank"] * t["B"] @ t["A"]
+
+
+class Doubles(Right):
+    """The same in double precision only."""
+
+    dtypes = ("float64",)
 
 
 class Planted(Right):
@@ -188,6 +197,13 @@ class Broken(Right):
 
     def __init__(self):
         raise OSError("the library is not there")
+
+
+class Shifted(Doubles):
+    """Merges one too many."""
+
+    def merge(self, method, config, t):
+        return super().merge(method, config, t) + np.ones((), dtype=t["W0"].dtype)
 
 
 class Silent(Right):

@@ -1,6 +1,7 @@
 """The runner is itself tested: each planted mistake is reported as what it is, and the run goes on."""
 
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -34,9 +35,7 @@ def test_every_planted_mistake_is_reported_and_the_run_goes_on(isolated):
 
 
 def test_what_hangs_or_dies_is_survived_even_in_code_that_never_returns():
-    mistakes = {
-        name: ("error", words) for name, words in LOST.items() if name != "swallows"
-    }
+    mistakes = {name: ("error", words) for name, words in LOST.items() if name != "swallows"}
     started = time.perf_counter()
     cases = [*planted_cases(mistakes), lora_case(99)]
     report = check(Planted(), cases=cases, limit=1.5)
@@ -55,7 +54,7 @@ def test_python_code_that_hangs_in_this_process_is_interrupted_also_where_it_cat
 
 
 def test_a_capability_that_answers_nothing_is_given_up_after_a_while():
-    cases = planted_cases(["hangs"] * (PATIENCE + 3)) + [lora_case(50, operation="merge")]
+    cases = [*planted_cases(["hangs"] * (PATIENCE + 3)), lora_case(50, operation="merge")]
     report = check(Planted(), cases=cases, isolated=False, limit=0.05)
     told = [record.problem for record in report.records]
     assert ["no answer" in text for text in told[:PATIENCE]] == [True] * PATIENCE
@@ -91,7 +90,7 @@ def test_an_operation_that_is_claimed_but_not_there_is_told():
 
 
 def test_what_is_no_adapter_is_refused():
-    with pytest.raises(TargetError, match="str has no|is not an adapter: it has no name"):
+    with pytest.raises(TargetError, match="object is not an adapter: it has no name"):
         check(object(), cases=[])
     with pytest.raises(TargetError, match="neither shipped nor of the form"):
         check("refrence", cases=[])
@@ -135,7 +134,7 @@ def test_what_is_not_claimed_is_not_run_and_is_no_failure():
     class Little(Right):
         capabilities = ("lora.merge",)
         dtypes = ("float32",)
-        options = {"gelu": "tanh, erf"}
+        options: ClassVar[dict] = {"gelu": "tanh, erf"}
 
     cases = [
         lora_case(1, operation="merge", dtype="float32"),
@@ -154,9 +153,15 @@ def test_a_choice_is_run_only_where_it_is_declared():
     from dataclasses import replace
 
     class Chooses(Right):
-        options = {"gelu": "tanh, erf", "norm": "detached"}
+        options: ClassVar[dict] = {"gelu": "tanh, erf", "norm": "detached"}
 
-    options = [("gelu", "erf"), ("gelu", "tanh"), ("norm", "attached"), ("norm", "detached"), ("side", "left")]
+    options = [
+        ("gelu", "erf"),
+        ("gelu", "tanh"),
+        ("norm", "attached"),
+        ("norm", "detached"),
+        ("side", "left"),
+    ]
     cases = [replace(lora_case(n), option=option, result="acceptable") for n, option in enumerate(options)]
     verdicts = [record.verdict for record in check(Chooses(), cases=cases).records]
     assert verdicts == ["pass", "pass", "not-claimed", "pass", "not-claimed"]
@@ -166,7 +171,7 @@ def test_nothing_run_is_no_pass():
     assert not check(Right(), cases=[]).ok
 
 
-# ---- input that must be refused ---------------------------------------------------------------------------------------
+# ---- input that must be refused -----------------------------------------------------------------------------
 
 
 class Refuses(Right):
@@ -181,7 +186,7 @@ class Refuses(Right):
 
 
 class RefusesInOurWords(Refuses):
-    options = {"errors": "lora_np"}
+    options: ClassVar[dict] = {"errors": "lora_np"}
 
 
 def bad(number, **config):
@@ -190,7 +195,12 @@ def bad(number, **config):
 
 
 def test_any_exception_refuses_unless_our_words_are_claimed():
-    cases = [bad(1, raises="ShapeError"), bad(2, raises="KeyError"), bad(3, raises="ShapeError", words="no"), bad(4)]
+    cases = [
+        bad(1, raises="ShapeError"),
+        bad(2, raises="KeyError"),
+        bad(3, raises="ShapeError", words="no"),
+        bad(4),
+    ]
     verdicts = [record.verdict for record in check(Refuses(), cases=cases, isolated=False).records]
     assert verdicts == ["pass", "pass", "pass", "fail"]
     report = check(RefusesInOurWords(), cases=cases, isolated=False)
@@ -203,7 +213,7 @@ def test_any_exception_refuses_unless_our_words_are_claimed():
 
 def test_who_checks_nothing_is_not_asked_to_refuse():
     class Careless(Right):
-        options = {"errors": "none"}
+        options: ClassVar[dict] = {"errors": "none"}
 
     assert check(Careless(), cases=[bad(1)]).records[0].verdict == "not-claimed"
 

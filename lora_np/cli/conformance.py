@@ -26,7 +26,9 @@ def conformance(
     ] = "",
     level: Annotated[str, typer.Option(help="bronze, silver or gold.")] = "gold",
     xfails: Annotated[Path | None, typer.Option(help="A TOML file of failures that are expected.")] = None,
-    include: Annotated[str, typer.Option(help="Only files whose names start so: lora/, dora/backward.")] = "",
+    include: Annotated[
+        str, typer.Option(help="Only files whose names start so (lora/, dora/backward), or one id.")
+    ] = "",
     report: Annotated[
         Path | None, typer.Option(help="Write HTML, JSON, JUnit and a badge into a directory.")
     ] = None,
@@ -65,13 +67,12 @@ def _run(
 ) -> Report:
     """Read what is to be run, reach the target, and run it under a progress bar."""
     from lora_np.conformance.runner.levels import require_level
-    from lora_np.conformance.runner.run import Run, selected, suite_sha256, unfounded
+    from lora_np.conformance.runner.run import Run, chosen, selected, suite_sha256, unfounded
     from lora_np.conformance.runner.xfails import read_xfails
-    from lora_np.conformance.vectors.format import read_all
 
     require_level(level)
     expected = {} if xfails is None else read_xfails(xfails)
-    cases = read_all(vectors, include)
+    cases = chosen(include, vectors)
     if not cases:
         raise ConfigError(
             f"no file of test vectors starts with {include!r}", fix="give a method, as in lora/"

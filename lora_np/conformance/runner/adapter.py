@@ -7,8 +7,9 @@ An adapter has the attributes below and one method for each operation that it cl
 `method` is "lora", "dora", ...; `config` holds the numbers ("rank", "alpha", ..., and "dtype"); `tensors` maps names
 to NumPy arrays ("X", "W0", "B", "A", ...), which must not be written into.  What comes back is one array where the
 operation has one output ("Y", "W"), or a mapping with the names of the outputs ("gX", "gB", "gA"), of the element type
-of the case (float32 for bfloat16, which NumPy lacks).  An operation or a method that is not claimed is not tested, and
-never counts as a failure; an adapter may also raise `NotImplementedError` for a case that it does not claim.
+of the case (float32 for bfloat16, which NumPy lacks).  Types of 16 bits are for storage: sums are expected in float32.
+An operation or a method that is not claimed is not tested, and never counts as a failure; an adapter may also raise
+`NotImplementedError` for a case that it does not claim.
 
 Bad input must be refused: any exception will do.  ``options["errors"] = "lora_np"`` claims our error classes and words,
 too, and "none" claims nothing.

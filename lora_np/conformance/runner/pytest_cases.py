@@ -11,10 +11,10 @@ from lora_np.conformance.report.terminal import failure
 from lora_np.conformance.runner.judging import unclaimed
 from lora_np.conformance.runner.levels import require_level
 from lora_np.conformance.runner.record import Record
-from lora_np.conformance.runner.run import Run, selected, unfounded
+from lora_np.conformance.runner.run import Run, chosen, selected, unfounded
 from lora_np.conformance.runner.target import Target, reach
 from lora_np.conformance.runner.xfails import Expected, read_xfails
-from lora_np.conformance.vectors.format import Case, read_all
+from lora_np.conformance.vectors.format import Case
 from lora_np.errors import LoraNpError
 
 
@@ -66,7 +66,7 @@ class Cases:
             file = option("--lora-np-xfails")
             self.expected: dict[str, Expected] = {} if file is None else read_xfails(Path(file))
             self.include: str = option("--lora-np-include")
-            self.cases = read_all(include=self.include)
+            self.cases = chosen(self.include)
             self.target: Target = reach(option("--lora-np-target"))
         except LoraNpError as error:
             raise pytest.UsageError(str(error)) from None

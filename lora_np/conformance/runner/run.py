@@ -115,9 +115,9 @@ def check(
     """Run the vectors against an implementation, and say of each case what became of it.
 
     `adapter` is an adapter, or the name of a target ("reference", "module:Class").  `expected_failures` maps case ids
-    to reasons.  `include` selects files by the start of their names ("lora/", "dora/backward"); `cases` replaces the
-    shipped vectors.  `limit` seconds are allowed for each case.  With ``isolated=False`` everything happens in this
-    process, where a debugger can be used and nothing but Python code can be interrupted.
+    to reasons.  `include` selects files by the start of their names ("lora/", "dora/backward"), or one case by its id;
+    `cases` replaces the shipped vectors.  `limit` seconds are allowed for each case.  With ``isolated=False``
+    everything happens in this process, where a debugger can be used and nothing but Python code can be interrupted.
 
     Raises `TargetError` where the target cannot be reached, and `ConfigError`.
 
@@ -127,7 +127,7 @@ def check(
     """
     require_level(level)
     expected = require_expected(expected_failures)
-    listed = read_all(include=include) if cases is None else list(cases)
+    listed = chosen(include) if cases is None else list(cases)
     target = reach(adapter, isolated=isolated, limit=limit)
     try:
         run = Run(target, target_name=name_of(adapter), level=level, expected=expected)
@@ -137,6 +137,16 @@ def check(
         target.close()
     sha256 = suite_sha256() if cases is None else ""
     return run.report(problems=unfounded(expected, listed, include), suite_sha256=sha256)
+
+
+def chosen(include: str = "", directory: Path | None = None) -> list[Case]:
+    """Read the cases of the files whose names start with `include`, or the one case whose id it is.
+
+    >>> [case.id for case in chosen("lora/forward#2")]
+    ['lora/forward#2']
+    """
+    file, _, number = include.partition("#")
+    return [case for case in read_all(directory, file) if not number or case.id == include]
 
 
 def selected(cases: Iterable[Case], level: str) -> list[Case]:

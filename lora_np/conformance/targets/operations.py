@@ -52,6 +52,26 @@ def ia3_init(config: Config, t: Tensors) -> dict[str, Any]:
     return {"l": init(*t["W0"].shape, feedforward=config["feedforward"], dtype=t["W0"].dtype).l}
 
 
+# ---- prefix tuning: attention in place of a linear layer ------------------------------------------------------------
+
+
+def prefix_forward(_: Config, t: Tensors) -> Any:
+    """Attend to the prefix and the text."""
+    from lora_np.methods.prefix_tuning import PrefixParams, forward
+
+    return forward(t["Q"], t["K"], t["V"], PrefixParams(t["P_k"], t["P_v"]))[0]
+
+
+def prefix_backward(_: Config, t: Tensors) -> dict[str, Any]:
+    """Pull gY back to queries, keys, values and the prefix."""
+    from lora_np.methods.prefix_tuning import PrefixParams, backward, forward
+
+    p = PrefixParams(t["P_k"], t["P_v"])
+    _, S = forward(t["Q"], t["K"], t["V"], p)
+    given, g = backward(t["gY"], t["Q"], S, t["K"], t["V"], p)
+    return {f"g{name}": x for name, x in {**given._asdict(), **g._asdict()}.items()}
+
+
 # ---- steps ------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +152,8 @@ OPERATIONS: dict[str, Function] = {
     "lora-xs.init": lora_xs_init,
     "dora.init": dora_init,
     "ia3.init": ia3_init,
+    "prefix-tuning.forward": prefix_forward,
+    "prefix-tuning.backward": prefix_backward,
     "lora-plus.step": lora_plus_step,
     "lora-fa.step": lora_fa_step,
     "adalora.penalty": adalora_penalty,
