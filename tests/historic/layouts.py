@@ -171,16 +171,21 @@ def convolved(c, t):
 
 def conv(X, W, c, groups, bias=None):
     """Correlate X (N, k, H, W) with kernels (d, k / groups, kh, kw)."""
-    p, stride, step = c["padding"], c["stride"], c["dilation"]
-    X = np.pad(X, ((0, 0), (0, 0), (p, p), (p, p)))
+    (p1, p2), (s1, s2), (e1, e2) = (pair(c[name]) for name in ("padding", "stride", "dilation"))
+    X = np.pad(X, ((0, 0), (0, 0), (p1, p1), (p2, p2)))
     d, k, kh, kw = W.shape
-    high, wide = ((n - step * (m - 1) - 1) // stride + 1 for n, m in ((X.shape[2], kh), (X.shape[3], kw)))
+    high, wide = (X.shape[2] - e1 * (kh - 1) - 1) // s1 + 1, (X.shape[3] - e2 * (kw - 1) - 1) // s2 + 1
     Y = np.zeros((len(X), d, high, wide), dtype=X.dtype)
     for o in range(d):
         first = o // (d // groups) * k
         for i in range(kh):
             for j in range(kw):
-                window = X[:, first : first + k, i * step :, j * step :]
-                window = window[:, :, : (high - 1) * stride + 1 : stride, : (wide - 1) * stride + 1 : stride]
+                window = X[:, first : first + k, i * e1 :, j * e2 :]
+                window = window[:, :, : (high - 1) * s1 + 1 : s1, : (wide - 1) * s2 + 1 : s2]
                 Y[:, o] += (window * W[o, :, i, j][None, :, None, None]).sum(axis=1)
     return Y if bias is None else Y + bias[:, None, None]
+
+
+def pair(value):
+    """A number for both axes, or one for each."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)

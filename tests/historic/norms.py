@@ -84,9 +84,14 @@ def gradients(c, t, *, detached):
     }
 
 
-@bug("axolotl-ai-cloud/axolotl#3528, where autograd sees the norm", "dora.backward", "AttachedNorm", "DetachedNorm")
-def the_other_gradient_of_the_norm(c, t):
-    return gradients(c, t, detached=c["norm"] != "detached")
+@bug("axolotl-ai-cloud/axolotl#3528, autograd sees the norm; detached declared", "dora.backward", "AttachedNorm")
+def gradient_through_the_norm(c, t):
+    return gradients(c, t, detached=False)
+
+
+@bug("huggingface/peft#1474, detached as in the paper; attached declared", "dora.backward", "DetachedNorm")
+def no_gradient_through_the_norm(c, t):
+    return gradients(c, t, detached=True)
 
 
 @bug("Comfy-Org/ComfyUI#12938", "dora.merge", "MagnitudeAxis")

@@ -80,7 +80,7 @@ def _accumulated(dtype: str) -> Callable[[Question], Iterator[Guess]]:
 def _within(q: Question, dtype: str) -> bool:
     """Tell whether everything is right to the precision of a type, and at least one error is of its order."""
     error = np.abs(q.got - q.want)
-    fits = error <= q.units * unit(dtype) * (q.size + np.abs(q.want))
+    fits = error <= 4 * unit(dtype) * (q.size + np.abs(q.want))
     return bool(fits.all() and (error > 2.0**-8 * unit(dtype) * np.abs(q.want)).any())
 
 

@@ -63,10 +63,12 @@ class Question:
         """The operation's name."""
         return self.case.operation
 
-    @property
-    def config(self) -> Any:
-        """The numbers of the case."""
-        return self.case.config
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The numbers of the case, and the form of an activation that its option names."""
+        if self.case.option == ("gelu", "tanh"):
+            return {**self.case.config, "activation": "gelu_tanh"}
+        return dict(self.case.config)
 
     @cached_property
     def want(self) -> np.ndarray:
