@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,17 @@ from typing import Annotated
 import typer
 
 from lora_np.cli.running import FAILED, INTERRUPTED, run_all
+from lora_np.errors import VectorFileError
 
-app = typer.Typer(help="The test vectors: write them out for other languages, verify them.", no_args_is_help=True)
+app = typer.Typer(
+    help="The test vectors: write them out for other languages, verify them.", no_args_is_help=True
+)
 
 
 @app.command("export")
-def export(directory: Annotated[Path, typer.Argument(help="A directory that is new, empty, or an export.")]) -> None:
+def export(
+    directory: Annotated[Path, typer.Argument(help="A directory that is new, empty, or an export.")],
+) -> None:
     """Write vectors, schema, README and checksums to DIRECTORY: whole, or not at all."""
     from lora_np.conformance.vectors.export import export as write
 
@@ -24,7 +30,9 @@ def export(directory: Annotated[Path, typer.Argument(help="A directory that is n
 
 @app.command("verify")
 def verify(
-    directory: Annotated[Path | None, typer.Argument(help="An export; the shipped vectors if left out.")] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(help="An export; the shipped vectors if left out.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Generate every case again, not a sample: minutes.")
     ] = False,
@@ -45,12 +53,12 @@ def verify(
     root = shipped() if directory is None else directory
     files = [name for name in files_in(root) if "/" in name and name.endswith(".json")]
     generate = again.whole_file if everything else again.sample
-    jobs = [
-        ("checksums", partial(lambda: list(checksum_problems(root)))),
-        ("manifest", partial(lambda: list(manifest_problems(root)))),
-        *((f"schema {name}", partial(lambda name: list(content_problems(root, name)), name)) for name in files),
+    jobs: list[tuple[str, Callable[[], list[str]]]] = [
+        ("checksums", partial(_listed, checksum_problems, root)),
+        ("manifest", partial(_listed, manifest_problems, root)),
+        *((f"schema {name}", partial(_listed, content_problems, root, name)) for name in files),
         *(
-            (f"again {name}", partial(generate, root, name))
+            (f"again {name}", partial(_listed, generate, root, name))
             for name in all_recipes()
             if f"{name}.json" in files
         ),
@@ -67,3 +75,11 @@ def verify(
         raise typer.Exit(INTERRUPTED)
     if problems:
         raise typer.Exit(FAILED)
+
+
+def _listed(problems: Callable[..., Iterable[str]], *of: object) -> list[str]:
+    """List the problems; what stops the search for them is one, too."""
+    try:
+        return list(problems(*of))
+    except VectorFileError as error:
+        return [error.problem]

@@ -94,7 +94,9 @@ def importance(t: Tensors, config: Config) -> dict[str, Any]:
     mean; an entry scores mean times spread, a triple the score of its lam and the averages of those of its column of P
     and row of Q.
     """
-    beta1, beta2, found, entry = config["beta1"], config["beta2"], {}, {}
+    beta1, beta2 = config["beta1"], config["beta2"]
+    found: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
     for name in TENSORS:
         sensitivity = each(lambda w, g: absolute(w * g), t[name], t[f"g{name}"])
         mean = each(lambda m, i: beta1 * m + (1 - beta1) * i, t[f"mean.{name}"], sensitivity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lora_np.conformance.definitions.definition import (
@@ -33,7 +34,7 @@ def increment(s: Any, t: Tensors) -> Any:
     return scaled(s, product(t["B"], t["A"]))
 
 
-def scaled_by(scale: Formula | Any) -> tuple[Formula, dict[str, Formula]]:
+def scaled_by(scale: Callable[[Config], Any]) -> tuple[Formula, dict[str, Formula]]:
     """Write the formulas of LoRA with the scale that `scale(config)` gives: forward, and merge and unmerge by name."""
 
     def forward(t: Tensors, config: Config) -> dict[str, Any]:

@@ -14,14 +14,18 @@ from typing import Any
 
 from lora_np.conformance.exact.number import Exact, high_precision
 from lora_np.conformance.exact.tape import Taped, plain
+from lora_np.errors import BackendError
 
 BITS = 320
 
 
 @contextmanager
 def precision(bits: int = BITS) -> Iterator[None]:
-    """Work with `bits` bits wherever an irrational function enters."""
-    import mpmath
+    """Work with `bits` bits wherever an irrational function enters.  Raises `BackendError` without mpmath."""
+    try:
+        import mpmath
+    except ImportError:
+        raise BackendError("exact answers need mpmath", fix='pip install "lora-np[vectors]"') from None
 
     with mpmath.workprec(bits):
         yield

@@ -67,7 +67,7 @@ def nearest(value: Fraction, dtype: str = "float64") -> float:
     step = Fraction(2) ** (max(exponent, kind.least) - kind.precision + 1)
     rounded = round(magnitude / step) * step  # Fraction rounds ties to even
     if rounded >= Fraction(2) ** (kind.most + 1):
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
     return math.copysign(float(rounded), value)
 
 

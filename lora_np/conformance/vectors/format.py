@@ -232,7 +232,11 @@ def _in_words(error: Exception) -> str:
 
 def read_file(path: Path) -> list[Case]:
     """Read the cases of one file.  Raises `VectorFileError` with path and reason for anything that is not one."""
-    content = read_content(path)
+    return read_cases(read_content(path), path)
+
+
+def read_cases(content: Any, path: Path) -> list[Case]:
+    """Read the cases of the content of a file.  Raises `VectorFileError`."""
     try:
         return list(cases_of(content))
     except UNREADABLE as error:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lora_np.conformance.vectors.format import read_file
+from lora_np.conformance.vectors.format import read_cases
 from lora_np.conformance.vectors.schema import require_schema
 from lora_np.conformance.vectors.strict_json import read_content
 from lora_np.errors import VectorFileError
@@ -29,7 +29,9 @@ def read_sums(directory: Path) -> dict[str, str]:
     for number, line in enumerate(lines, start=1):
         found = LINE.fullmatch(line)
         if found is None or ".." in found[2].split("/") or "\\" in found[2]:
-            raise VectorFileError(f"{path}, line {number}: not a checksum and a file below the directory: {line[:80]!r}")
+            raise VectorFileError(
+                f"{path}, line {number}: not a checksum and a file below the directory: {line[:80]!r}"
+            )
         if found[2] in sums:
             raise VectorFileError(f"{path}, line {number}: {found[2]} is listed twice")
         sums[found[2]] = found[1]
@@ -64,7 +66,7 @@ def content_problems(directory: Path, name: str) -> Iterator[str]:
     try:
         content = read_content(path)
         require_schema(content, path)
-        cases = read_file(path)
+        cases = read_cases(content, path)
     except VectorFileError as error:
         yield error.problem
         return

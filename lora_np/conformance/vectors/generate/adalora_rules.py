@@ -70,7 +70,9 @@ def importances() -> list[Plan]:
 
 def importance_road(plan: Plan) -> dict[str, Any]:
     """Smooth and score in float64 arrays."""
-    t, c, found, score = plan.arrays(), plan.config, {}, {}
+    t, c = plan.arrays(), plan.config
+    found: dict[str, Any] = {}
+    score: dict[str, Any] = {}
     for name in TRIPLES:
         now = np.abs(t[name] * t[f"g{name}"])
         mean = c["beta1"] * t[f"mean.{name}"] + (1 - c["beta1"]) * now
