@@ -24,7 +24,6 @@ UNTRACED = (
     "lora-merged-qkv",
     "houlsby",
     "pfeiffer",
-    "prefix-tuning",
     "prompt-tuning",
 )
 """Layers whose forward autograd does not trace: they slice, index or join arrays."""

@@ -24,7 +24,7 @@ class Layer(NamedTuple):
 
     `module` may depend on the configuration.  `kind` is the name of the class in the module, or a function from tensors
     to a class.  `only_backward` names keywords that backward takes and forward does not.  `weight` is None where there
-    is none, `rows` the operand.  `unmerging` names tensors that stand beside the weight in unmerge only.
+    is none, `unmerging` names tensors that stand beside the weight in unmerge only.
     """
 
     module: str | Callable[[Config], str]
@@ -35,7 +35,6 @@ class Layer(NamedTuple):
     weight: str | None = "W0"
     unmerging: tuple[str, ...] = ()
     merges: bool = True
-    rows: str = "X"
 
     def load(self, config: Config) -> ModuleType:
         """Import the module."""
@@ -98,9 +97,6 @@ LAYERS: dict[str, Layer] = {
     "bitfit": Layer("methods.bitfit", "BitfitParams", merges=False),
     "houlsby": Layer("methods.houlsby", "BottleneckParams", keywords=_bent, weight=None, merges=False),
     "pfeiffer": Layer("methods.pfeiffer", "BottleneckParams", keywords=_bent, weight=None, merges=False),
-    "prefix-tuning": Layer(
-        "methods.prefix_tuning", "PrefixParams", ("K", "V"), weight=None, merges=False, rows="Q"
-    ),
     "prompt-tuning": Layer("methods.prompt_tuning", "PromptTuningParams", merges=False),
     "lora-transposed": Layer("layouts.transposed", keywords=scaled),
     "lora-embedding": Layer("layouts.embedding", keywords=scaled_with("padding")),
@@ -140,8 +136,7 @@ def backward(method: str, config: Config, t: Tensors) -> dict[str, Any]:
     found = module.backward(t["gY"], X, kept, *rest, **layer.keywords(config, module), **further)
     if method == "lora-embedding":  # tokens have no gradient
         return _gradients(found)
-    given_rows = _gradients(found[0]) if isinstance(found[0], tuple) else {"gX": found[0]}
-    return {**given_rows, **_gradients(found[1])}
+    return {"gX": found[0], **_gradients(found[1])}
 
 
 def _gradients(g: Any) -> dict[str, Any]:
@@ -171,4 +166,4 @@ def _change(method: str, name: str, weight: str, further: tuple[str, ...], confi
 def _arguments(layer: Layer, module: ModuleType, t: Tensors) -> list[Any]:
     """List X, the frozen tensors with the weight first, and the trainable ones."""
     weight = () if layer.weight is None else (layer.weight,)
-    return [t[layer.rows], *(t[name] for name in (*weight, *layer.frozen)), layer.params(t, module)]
+    return [t["X"], *(t[name] for name in (*weight, *layer.frozen)), layer.params(t, module)]
