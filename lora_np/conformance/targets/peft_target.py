@@ -120,8 +120,8 @@ class Peft:
     """PEFT as it is installed, in eval mode, without dropout."""
 
     name = "peft"
-    dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
-    options: Mapping[str, str] = {"dora.norm": "detached", "oft.side": "transposed"}
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    options: Mapping[str, str] = {"dora.norm": "detached"}
     methods: Mapping[str, Method] = METHODS
 
     def __init__(self) -> None:
@@ -158,6 +158,8 @@ class Peft:
 
     def unmerge(self, method: str, config: Config, tensors: Tensors) -> Any:
         """Unmerge a layer that was told it is merged."""
+        if config.get("groups", 1) != 1:
+            raise NotImplementedError("PEFT merges no convolution with groups")
         t = self._tensors(config, tensors)
         layer = self._wrapped(method, config, {**t, "W0": t["W"]})
         layer.merged_adapters.append(NAME)
@@ -172,10 +174,12 @@ class Peft:
         """Start the method on a weight."""
         t = self._tensors(config, tensors)
         if method in ("pissa", "olora"):
+            if config["dtype"] == "float64":
+                raise NotImplementedError(f"PEFT starts {method} in float32 and narrower types only")
             settings = _lora(init_lora_weights=method)(config, t)
         else:
             settings = self.methods[method].config({"rank": 1, **config}, t)
-        layer = _wrap(_linear(t["W0"], None), settings)
+        layer = _wrap(base_layer(self.methods[method].base, config, t), settings)
         if method == "dora":
             return array(_get(layer, "lora_magnitude_vector.weight"))
         if method == "ia3":
@@ -188,7 +192,7 @@ class Peft:
         one = self.methods[method]
         if method == "lora-conv2d" and config.get("form") == "loralib":
             raise NotImplementedError("loralib's reshaped form of a convolution is not PEFT's")
-        layer = _wrap(_base(one.base, config, t), one.config(config, t))
+        layer = _wrap(base_layer(one.base, config, t), one.config(config, t))
         for name, place in one.places.items():
             if name in t:
                 _put(layer, place, t[name])
@@ -196,7 +200,7 @@ class Peft:
             getattr(layer, place)[NAME] = t[name]
         if method == "lokr":
             for name in ("D",) if "D" not in t else ("B", "A"):
-                getattr(layer, one.places[name]).pop(NAME, None)
+                _drop(layer, one.places[name])
         if method == "adalora":
             layer.ranknum[NAME].data.fill_(int(config["rank"]))
             layer.scaling[NAME] = float(config["scale"]) * (int(config["rank"]) + 1e-5)
@@ -209,8 +213,8 @@ class Peft:
 # ---- base layers --------------------------------------------------------------------------------------------
 
 
-def _base(kind: str, config: Config, t: Mapping[str, Any]) -> Any:
-    """Make the layer that is wrapped, with the case's weight in it."""
+def base_layer(kind: str, config: Config, t: Mapping[str, Any]) -> Any:
+    """Make a plain torch layer with the case's weight in it: "Linear", "Conv1D", "Embedding" or "Conv2d"."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -284,6 +288,13 @@ def _get(layer: Any, place: str) -> Any:
     return getattr(found, attribute) if attribute else found
 
 
+def _drop(layer: Any, place: str) -> None:
+    """Take a parameter away where there is one: this case stores the tensor in another form."""
+    holder = getattr(layer, place)
+    if NAME in holder:
+        del holder[NAME]
+
+
 def _put(layer: Any, place: str, value: Any) -> None:
     """Put a tensor in its place, in the shape that PEFT keeps there if it has as many elements."""
     import torch
@@ -294,5 +305,5 @@ def _put(layer: Any, place: str, value: Any) -> None:
         holder[NAME] = torch.nn.Parameter(value.clone())
         return
     parameter = getattr(holder[NAME], attribute) if attribute else holder[NAME]
-    fits = parameter.numel() == value.numel()
-    parameter.data = value.reshape(parameter.shape).clone() if fits else value.clone()
+    flat = parameter.ndim != value.ndim  # PEFT keeps some vectors as columns or rows
+    parameter.data = value.reshape(parameter.shape).clone() if flat else value.clone()
