@@ -326,6 +326,11 @@ def test_bad_input_is_named(rng):
         (ConfigError, "norm", lambda: dora.backward(gY, X, kept, W0, p, scale=S, norm="attach")),
         (ConfigError, "kept", lambda: dora.backward(gY, X, X, W0, p, scale=S)),
         (ShapeError, "kept.V", lambda: dora.backward(gY, X, kept._replace(V=W0[:1]), W0, p, scale=S)),
+        (
+            ShapeError,
+            "kept.lengths",
+            lambda: dora.backward(gY, X, kept._replace(lengths=bias[:1]), W0, p, scale=S),
+        ),
         (ShapeError, "gY has shape", lambda: dora.backward(gY[:, :1], X, kept, W0, p, scale=S)),
         (ShapeError, "batch axes", lambda: dora.backward(gY[:1], X, kept, W0, p, scale=S)),
         (ShapeError, "lengths", lambda: dora.unmerge(W0, bias[:1], p, scale=S)),

@@ -170,10 +170,10 @@ def unmerge(
     through_weight.require_shape("lengths", lengths, (d,), "d,")
     checks.require_same_dtype(W=W, lengths=lengths)
     B, A, m = p
-    zero = _rows_where(m == 0)
+    zero = through_weight.name_rows(m == 0)
     if zero:
         raise NotInvertibleError(
-            f"m is 0 in row{'s' * (len(zero) > 1)} {_listed(zero)}: the merged rows are zero and hold no direction",
+            f"m is 0 in {zero}: the merged rows are zero and hold no direction",
             fix="keep a snapshot of W0",
         )
     tensors = {"B": B, "A": A, "m": m, "lengths": lengths}
@@ -190,10 +190,10 @@ def _directions(W0: Float[Array, "d k"], p: DoraParams, scale: float, eps: float
     checks.require_number("eps", eps, least=0.0)
     V = W0 + float(scale) * (p[0] @ p[1])  # (d, k)
     lengths = _row_norms(V, float(eps))
-    zero = _rows_where(lengths == 0)
+    zero = through_weight.name_rows(lengths == 0)
     if zero:
         raise ZeroNormError(
-            f"V = W0 + s B A is zero in row{'s' * (len(zero) > 1)} {_listed(zero)}: no length, no direction",
+            f"V = W0 + s B A is zero in {zero}: no length, no direction",
             fix="leave those rows out of the adapter, or pass the eps option, e.g. eps=1e-6",
         )
     return Directions(V, lengths)
@@ -208,16 +208,6 @@ def _row_norms(V: Float[Array, "d k"], eps: float) -> Float[Array, " d"]:
     unit = 2.0 ** xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
     rows = V / unit[:, None]
     return unit * xp.sqrt(xp.sum(rows * rows, axis=1) + (eps / unit) ** 2)
-
-
-def _rows_where(flags: Array) -> list[int]:
-    """List the indices that a vector of flags marks."""
-    return [int(i) for i in array_namespace(flags).nonzero(flags)[0]]
-
-
-def _listed(rows: list[int]) -> str:
-    """Name row indices, the first eight of many."""
-    return ", ".join(map(str, rows[:8])) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
 
 
 # ---- what a user can get wrong -----------------------------------------------------------------------------
@@ -235,6 +225,7 @@ def _require_kept(kept: Directions, W0: Array) -> None:
     """Raise unless `kept` is V (d, k) with d lengths, as `forward` returned them."""
     checks.require_instance("kept", kept, Directions, fix="pass what forward returned beside Y")
     through_weight.require_shape("kept.V", kept.V, tuple(W0.shape), "d, k")
+    through_weight.require_shape("kept.lengths", kept.lengths, (W0.shape[0],), "d,")
 
 
 __all__ = [

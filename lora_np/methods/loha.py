@@ -115,7 +115,8 @@ def backward(
     _require_loha("W0", W0, p, scale)
     through_weight.require_upstream(gY, X, W0)
     checks.require_instance("kept", kept, Products, fix="pass what forward returned beside Y")
-    through_weight.require_shape("kept.first", kept.first, tuple(W0.shape), "d, k")
+    for name, product in kept._asdict().items():
+        through_weight.require_shape(f"kept.{name}", product, tuple(W0.shape), "d, k")
     gX = gY @ _weight(W0, kept, scale)  # (N, k)
     gW = through_weight.weight_gradient(gY, X)  # (d, k)
     first = project_gradient(gW * kept.second, LoraParams(p[0], p[1]), scale=scale)

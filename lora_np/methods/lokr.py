@@ -75,9 +75,7 @@ def init(
     2r < max(d2, k2), the rule of LyCORIS and PEFT.  Every factor that is drawn is uniform within ±1/√(its columns);
     ``"lycoris"`` starts D (or A) at zero, ``"peft"`` C.  Raises `ConfigError`, `DTypeError`.
 
-    >>> [
-    ...     x.shape for x in init(np.random.default_rng(0), 12, 30, 2)
-    ... ]  # 12 = 3 · 4, 30 = 5 · 6: factored, as 4 < 6
+    >>> [x.shape for x in init(np.random.default_rng(0), 12, 30, 2)]  # 3 · 4 by 5 · 6: factored, as 4 < 6
     [(3, 5), (4, 2), (2, 6)]
     """
     checks.require_rng(rng)
@@ -224,15 +222,13 @@ def _require_lokr(name: str, W: Array, p: LokrParams, scale: float) -> tuple[Arr
     checks.require_number("scale", scale)
     C, *second = p
     if not full and second[0].shape[1] != second[1].shape[0]:
-        ranks = (
-            f"B has rank {second[0].shape[1]} (its columns) and A has rank {second[1].shape[0]} (its rows)"
-        )
-        raise RankError(ranks)
+        ranks = second[0].shape[1], second[1].shape[0]
+        raise RankError(f"B has rank {ranks[0]} (its columns) and A has rank {ranks[1]} (its rows)")
     rows, columns = second[0].shape[0], second[-1].shape[1]
-    if (C.shape[0] * rows, C.shape[1] * columns) != (d, k):
+    size = C.shape[0] * rows, C.shape[1] * columns
+    if size != (d, k):
         raise ShapeError(
-            f"C {tuple(C.shape)} ⊗ D {(rows, columns)} is {(C.shape[0] * rows, C.shape[1] * columns)}, "
-            f"expected (d, k) = {(d, k)}",
+            f"C {tuple(C.shape)} ⊗ D {(rows, columns)} is {size}, expected (d, k) = {(d, k)}",
             fix=f"split d and k into two factors each, e.g. by factorization({d}), factorization({k})",
         )
     return C, (second[0] if full else second[0] @ second[1])

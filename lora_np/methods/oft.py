@@ -5,7 +5,8 @@ of its power series (OFTv2).  The paper writes z = (R_p W)ᵀ x with W (k, d) an
 the same weight is W0 R_pᵀ, so the R of this file is R_pᵀ = (I − Q)(I + Q)⁻¹.  PEFT 0.21 agrees with that in its
 default, the five terms (`neumann=5`); with `use_cayley_neumann=False` it rotates the other way, W0 R_p, which is
 `side="transposed"` here, or −q.
-No constrained form (COFT), no shared blocks, no dropout of blocks, no convolution.
+No constrained form (COFT), no shared blocks, no dropout of blocks, no convolution.  A little longer than most, so that
+the rotation and its derivative stand beside the layer that uses them.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from lora_np import checks
-from lora_np._typing import Array, Float
+from lora_np._typing import Array, Bool, Float
 from lora_np.batches import flat_rows
 from lora_np.errors import ConfigError, ShapeError
 
@@ -40,6 +41,17 @@ def build_finite(
         built = build()
     checks.require_no_overflow(built, step)
     return built
+
+
+def name_rows(flags: Bool[Array, " d"]) -> str:
+    """Name the indices that a vector of flags marks, the first eight of many; nothing where it marks none.
+
+    >>> name_rows(np.array([False, True, True]))
+    'rows 1, 2'
+    """
+    rows = [int(i) for i in array_namespace(flags).nonzero(flags)[0]]
+    more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
+    return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:8]))}{more}" if rows else ""
 
 
 # ---- what a user can get wrong -----------------------------------------------------------------------------
