@@ -293,6 +293,12 @@ def test_both_ways_start_as_the_frozen_convolution(rng):
         <= 1.001 / 96**0.5
     )
     assert 0.9 / 48**0.5 < np.abs(conv2d_reshaped.init(rng, 4, 16, 3, 4).A).max() <= 1 / 48**0.5
+    assert conv2d.init(rng, 4, 6, 3, 2).B.shape == (4, 2, 1, 1)
+    assert conv2d_reshaped.init(rng, 4, 6, 3, 2).B.shape == (12, 6)
+    for way in (conv2d, conv2d_reshaped):
+        single = [float(way.init(rng, 1, 1, 1, 1).A.item()) for _ in range(60)]
+        assert 0.9 < max(single) <= 1
+        assert -1 <= min(single) < -0.9
     with pytest.warns(RankWarning, match="exceeds"):
         conv2d.init(rng, 2, 6, 3, 4)
 

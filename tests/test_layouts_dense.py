@@ -345,6 +345,9 @@ def test_every_layout_starts_as_the_frozen_layer(rng):
     wide = merged_qkv.init(rng, 300, 16, 4, enabled=[True, True, True])
     assert wide.A.shape == (12, 16)
     assert 0.24 < np.abs(wide.A).max() <= 0.25
+    single = [float(merged_qkv.init(rng, 1, 1, 1, enabled=[True]).A.item()) for _ in range(60)]
+    assert 0.9 < max(single) <= 1
+    assert -1 <= min(single) < -0.9
     assert embedding.init(rng, 3, 4, 2, dtype=np.float32).B.dtype == np.float32
     assert abs(embedding.init(rng, 200, 100, 50).B.std() - 1) < 0.02
     with pytest.warns(RankWarning, match="exceeds"):
@@ -399,7 +402,11 @@ def test_bad_tokens_are_named(rng):
         (lambda: embedding.forward(np.array([-1, 2]), E, p, scale=S), ConfigError, "read from the end"),
         (lambda: embedding.forward(np.ones(2), E, p, scale=S), DTypeError, "float64; pass ids"),
         (lambda: embedding.forward([0, 1], E, p, scale=S), DTypeError, "got list"),
-        (lambda: embedding.forward(tokens, E, p, scale=S, padding=4), ConfigError, "padding = 4 is no row"),
+        (
+            lambda: embedding.forward(tokens, E, p, scale=S, padding=4),
+            ConfigError,
+            "padding = 4 is no row of E, which has rows 0 to 3",
+        ),
         (lambda: embedding.forward(tokens, E, p, scale=S, padding=-1), ConfigError, "padding"),
         (lambda: embedding.forward(tokens, E[0], p, scale=S), ShapeError, "E has 1 axes"),
         (lambda: embedding.backward(gY[:1], tokens, Z, E, p, scale=S), ShapeError, "gY has shape"),
