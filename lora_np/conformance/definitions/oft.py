@@ -36,13 +36,18 @@ def cayley(Q: Matrix) -> Matrix:
     n = len(Q)
     left = transpose([[Q[i][j] + int(i == j) for j in range(n)] for i in range(n)])
     right = transpose([[-Q[i][j] + int(i == j) for j in range(n)] for i in range(n)])
-    for p in range(n):
-        for i in range(n):
+    return transpose(eliminated(left, right))
+
+
+def eliminated(left: Matrix, right: Matrix) -> Matrix:
+    """Solve left · M = right for M by Gauss and Jordan, without exchanging rows."""
+    for p in range(len(left)):
+        for i in range(len(left)):
             if i != p:
                 factor = left[i][p] / left[p][p]
                 left[i] = [a - factor * b for a, b in zip(left[i], left[p], strict=True)]
                 right[i] = [a - factor * b for a, b in zip(right[i], right[p], strict=True)]
-    return transpose([[entry / left[i][i] for entry in right[i]] for i in range(n)])
+    return [[entry / left[i][i] for entry in row] for i, row in enumerate(right)]
 
 
 def neumann(Q: Matrix) -> Matrix:
@@ -99,8 +104,23 @@ def merge(t: Tensors, config: Config) -> dict[str, Any]:
 
 
 def unmerge(t: Tensors, config: Config) -> dict[str, Any]:
-    """W0 = W blockdiag(Rᵀ): a rotation is undone by its transpose.  Not for the Neumann form, which is none."""
-    return {"W0": rotated(t["W"], [transpose(R) for R in rotations(t, config)])}
+    """W0 = W blockdiag(Rᵀ) for the Cayley transform, W blockdiag(R⁻¹) for the five terms, which make no rotation."""
+    blocks = rotations(t, config)
+    if config.get("neumann") is None:
+        return {"W0": rotated(t["W"], [transpose(R) for R in blocks])}
+    return {"W0": rotated(t["W"], [inverse(R) for R in blocks])}
+
+
+def inverse(R: Matrix) -> Matrix:
+    """Invert by elimination; near a rotation that is near I no pivot is 0, and one that were would be an error.
+
+    >>> from fractions import Fraction as F
+    >>> inverse([[F(2), F(1)], [F(0), F(4)]])
+    [[Fraction(1, 2), Fraction(-1, 8)], [Fraction(0, 1), Fraction(1, 4)]]
+    """
+    n = len(R)
+    one = [[int(i == j) for j in range(n)] for i in range(n)]
+    return eliminated([list(row) for row in R], one)
 
 
 DEFINITION = Definition("oft", trainable=("q",), forward=forward, others={"merge": merge, "unmerge": unmerge})

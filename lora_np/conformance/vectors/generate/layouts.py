@@ -14,9 +14,12 @@ from lora_np.conformance.vectors.generate.pieces import (
     WRONG_WIDTH,
     Arrays,
     listing,
+    overflowing,
     refusing,
     scale_of,
     spoilt,
+    with_leading_axes,
+    wrong_tensor,
 )
 from lora_np.conformance.vectors.generate.plan import Recipe
 from lora_np.conformance.vectors.generate.situations import Sizes, rank_and_alpha, situations
@@ -40,7 +43,8 @@ def transposed_recipes() -> list[Recipe]:
         take_out=lambda t, config: t["W"] - transposed_delta(t, config),
         flags=(*USUAL_FLAGS, "SquareShapes"),
     )
-    return refusing(made, WRONG_WIDTH)
+    further = {**WRONG_WIDTH, **wrong_tensor("B"), **wrong_tensor("A", "RankError"), **overflowing("B")}
+    return with_leading_axes(refusing(made, further))
 
 
 # ---- embeddings ---------------------------------------------------------------------------------------------
@@ -104,6 +108,12 @@ def embedding_recipes() -> list[Recipe]:
         adjust=_as_tokens,
     )
     further = {
+        **wrong_tensor("B"),
+        **overflowing("B"),
+        "backward 1": WRONG_WIDTH["backward 1"],
+        "backward 2": WRONG_WIDTH["backward 2"],
+        "backward 3": WRONG_WIDTH["backward 3"],
+        "forward padding": spoilt(dict, "ConfigError", ["padding"], "no such row", config={"padding": 3}),
         "forward 1": spoilt(
             lambda arrays: {**arrays, "X": arrays["X"] * 0 + 3},
             "ConfigError",
@@ -120,7 +130,7 @@ def embedding_recipes() -> list[Recipe]:
             "tokens that are no whole numbers",
         ),
     }
-    return refusing(made, further)
+    return with_leading_axes(refusing(made, further), of=0, depth=1)
 
 
 # ---- several projections in one weight -----------------------------------------------------------------------
@@ -177,7 +187,9 @@ def qkv_recipes() -> list[Recipe]:
         ),
     )
     further = {
-        **WRONG_WIDTH,
+        **{f"{name} more": spoil for name, spoil in WRONG_WIDTH.items()},
+        **wrong_tensor("B"),
+        **overflowing("B"),
         "forward 2": spoilt(
             dict,
             "ShapeError",
@@ -193,7 +205,7 @@ def qkv_recipes() -> list[Recipe]:
             config={"enabled": [True] * 3},
         ),
     }
-    return refusing(made, further)
+    return with_leading_axes(refusing(made, further))
 
 
 def recipes() -> list[Recipe]:

@@ -21,6 +21,8 @@ from lora_np.conformance.vectors.generate.pieces import (
     scale_of,
     spoilt,
     through,
+    with_leading_axes,
+    wrong_tensor,
     zero_entry,
 )
 from lora_np.conformance.vectors.generate.plan import Plan, Recipe
@@ -57,6 +59,10 @@ def _zero_row(arrays: Arrays) -> Arrays:
 
 def _positive_lengths(arrays: Arrays, _: Sizes, __: dict[str, Any]) -> Arrays:
     return {name: np.abs(array) if name == "lengths" else array for name, array in arrays.items()}
+
+
+def _short_lengths(arrays: Arrays) -> Arrays:
+    return {**arrays, "lengths": arrays["lengths"][1:]}
 
 
 def dora_recipes() -> list[Recipe]:
@@ -97,11 +103,15 @@ def dora_recipes() -> list[Recipe]:
     )
     further = {
         "forward 1": spoilt(_zero_row, "ZeroNormError", ["1"], "row 1 of W0 + s B A is zero", ("ZeroRows",)),
-        "forward 2": WRONG_WIDTH["forward 1"],
+        **{f"{name} more": spoil for name, spoil in WRONG_WIDTH.items()},
+        **wrong_tensor("m"),
+        **wrong_tensor("B"),
+        "unmerge 2": spoilt(_short_lengths, "ShapeError", ["lengths"], "the lengths are too few"),
         "merge 1": spoilt(_zero_row, "ZeroNormError", ["1"], "row 1 of W0 + s B A is zero", ("ZeroRows",)),
         "unmerge 1": spoilt(zero_entry("m"), "NotInvertibleError", ["m"], "m[1] is zero", ("ZeroFactor",)),
     }
-    return [*refusing([*joined(*parts), *only(unmerge, "unmerge")], further), _dora_init()]
+    made = refusing([*joined(*parts), *only(unmerge, "unmerge")], further)
+    return [*with_leading_axes(made), _dora_init()]
 
 
 def _dora_init() -> Recipe:

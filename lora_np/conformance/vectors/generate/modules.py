@@ -13,6 +13,7 @@ from lora_np.conformance.vectors.generate.pieces import (
     moderate,
     refusing,
     spoilt,
+    with_leading_axes,
 )
 from lora_np.conformance.vectors.generate.plan import Plan, Recipe
 from lora_np.conformance.vectors.generate.roads import ARRAYS, AUTOGRAD, of_arrays, of_autograd
@@ -69,7 +70,7 @@ def _alive(arrays: Arrays, _: Sizes, __: dict[str, Any]) -> Arrays:
 
 def adapter_recipes(method: str) -> list[Recipe]:
     """Make the recipes of the bottleneck adapter, for each activation."""
-    return refusing(
+    made = refusing(
         [_adapter_recipe(method, "forward"), _adapter_recipe(method, "backward")],
         {
             "forward 1": spoilt(
@@ -96,6 +97,7 @@ def adapter_recipes(method: str) -> list[Recipe]:
             ),
         },
     )
+    return with_leading_axes(made)
 
 
 def _adapter_recipe(method: str, operation: str) -> Recipe:

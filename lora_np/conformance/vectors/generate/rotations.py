@@ -18,7 +18,10 @@ from lora_np.conformance.vectors.generate.pieces import (
     moderate,
     only,
     refusing,
+    spoilt,
     through,
+    with_leading_axes,
+    wrong_tensor,
 )
 from lora_np.conformance.vectors.generate.plan import Recipe
 from lora_np.conformance.vectors.generate.situations import (
@@ -60,8 +63,11 @@ def oft_weight(t: Mapping[str, Any], config: Mapping[str, Any], weight: str = "W
 
 
 def oft_unmerge(t: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    """Rotate back: the Cayley transform of −Q."""
-    return oft_weight({**t, "q": -t["q"]}, config, "W")
+    """Rotate back: by the Cayley transform of −Q, or by LAPACK's inverse of the five terms."""
+    if config.get("neumann") is None:
+        return oft_weight({**t, "q": -t["q"]}, config, "W")
+    R = np.linalg.inv(rotations(t["q"], config))
+    return (t["W"].reshape(len(t["W"]), 1, len(R), -1).swapaxes(1, 2) @ R).reshape(t["W"].shape)
 
 
 def _moderate_q(arrays: Arrays, _: Sizes, __: dict[str, Any]) -> Arrays:
@@ -74,8 +80,9 @@ def oft_recipes() -> list[Recipe]:
     def turned(_: Sizes, number: int) -> dict[str, Any]:
         return {"neumann": 5 if number % 4 in (1, 2) else None}
 
-    def cayley(_: Sizes, __: int) -> dict[str, Any]:
-        return {"neumann": None}
+    def turned_back(sizes: Sizes, number: int) -> dict[str, Any]:
+        """Ask for the five terms' inverse in blocks of two only: elimination in larger ones has too wide a bound."""
+        return turned(sizes, number) if sizes["entries"] == 1 else {"neumann": None}
 
     usual = partial(
         layer_recipes,
@@ -90,7 +97,7 @@ def oft_recipes() -> list[Recipe]:
     listed = partial(situations, sizes=OFT_SIZES, smallest=None, half=False)
     moderated = listing(listed, drop=("Integers",), scaled={("W0", "q"): ("W0",), ("W", "q"): ("W",)})
     valid = usual(config=turned, weight=oft_weight, listed=moderated)
-    back = usual(config=cayley, take_out=oft_unmerge, listed=moderated)
+    back = usual(config=turned_back, take_out=oft_unmerge, listed=moderated)
 
     def transposed(sizes: Sizes, number: int) -> dict[str, Any]:
         return {**turned(sizes, number), "side": "transposed"}
@@ -99,7 +106,21 @@ def oft_recipes() -> list[Recipe]:
         return moderated(**situation)[:8]
 
     other = usual(config=transposed, weight=oft_weight, listed=few, option=("oft.side", "transposed"))
-    return refusing(joined(valid, only(back, "unmerge"), other), WRONG_WIDTH)
+    further = {
+        **WRONG_WIDTH,
+        **wrong_tensor("q"),
+        **{
+            f"{operation} {name}": spoilt(
+                dict, "ConfigError", [name], f"no such {name}", config={name: value}
+            )
+            for operation in ("forward", "backward", "merge", "unmerge")
+            for name, value in (("neumann", 4), ("side", "left"))
+        },
+        "forward bool": spoilt(
+            dict, "ConfigError", ["neumann"], "a bool for a number", config={"neumann": True}
+        ),
+    }
+    return with_leading_axes(refusing(joined(valid, only(back, "unmerge"), other), further))
 
 
 def recipes() -> list[Recipe]:

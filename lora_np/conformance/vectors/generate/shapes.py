@@ -16,10 +16,13 @@ from lora_np.conformance.vectors.generate.pieces import (
     joined,
     listing,
     only,
+    overflowing,
     refusing,
     scale_of,
     spoilt,
     through,
+    with_leading_axes,
+    wrong_tensor,
     zero_entry,
 )
 from lora_np.conformance.vectors.generate.plan import Plan, Recipe
@@ -52,7 +55,8 @@ def loha_recipes() -> list[Recipe]:
     made = layer_recipes(
         "loha", shapes, rank_and_alpha, **_added(loha_delta), zero=("B1",), zeros=("B1", "A1", "B2", "A2")
     )
-    return refusing(made, WRONG_WIDTH)
+    further = {**WRONG_WIDTH, **wrong_tensor("B1"), **wrong_tensor("A2", "RankError"), **overflowing("B1")}
+    return with_leading_axes(refusing(made, further))
 
 
 def lokr_delta(t: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
@@ -103,7 +107,8 @@ def lokr_recipes() -> list[Recipe]:
                 ),
             )
         )
-    return refusing(joined(*parts), WRONG_WIDTH)
+    further = {**WRONG_WIDTH, **wrong_tensor("C"), **wrong_tensor("D"), **overflowing("D")}
+    return with_leading_axes(refusing(joined(*parts), further))
 
 
 # ---- (IA)³ --------------------------------------------------------------------------------------------------
@@ -163,11 +168,19 @@ def ia3_recipes() -> list[Recipe]:
         inits.append((config, feedforward))
     further = {
         **WRONG_WIDTH,
+        **wrong_tensor("l"),
+        "merge l 4": overflowing("l")["merge l 4"],
+        **{
+            f"{operation} feedforward": spoilt(
+                dict, "ConfigError", ["feedforward"], "a word for a bool", config={"feedforward": "false"}
+            )
+            for operation in ("forward", "merge", "unmerge")
+        },
         "unmerge 1": spoilt(
             zero_entry("l"), "NotInvertibleError", ["l", "1"], "l[1] is zero", ("ZeroFactor",)
         ),
     }
-    return [*refusing(joined(*parts), further), _ia3_init(inits)]
+    return [*with_leading_axes(refusing(joined(*parts), further)), _ia3_init(inits)]
 
 
 def _ones_for(name: str) -> Any:
