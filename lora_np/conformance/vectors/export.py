@@ -46,7 +46,8 @@ def _require_free(directory: Path) -> None:
         theirs = {path.name for path in directory.iterdir()}
         if not {MANIFEST, SUMS} <= theirs:
             raise ConfigError(
-                f"{directory} is not empty and holds no export", fix="name a directory that does not exist yet"
+                f"{directory} is not empty and holds no export",
+                fix="name a directory that does not exist yet",
             )
         extra = next((problem for problem in checksum_problems(directory) if "not listed" in problem), None)
         if extra is not None:

@@ -9,7 +9,6 @@ from lora_np.conformance.vectors.integrity import MANIFEST, SUMS
 from lora_np.conformance.vectors.schema import require_valid_text
 
 
-
 def write_checked(directory: Path, name: str, text: str) -> None:
     """Write one file of vectors, if it keeps to the schema."""
     path = directory / name
