@@ -1,6 +1,6 @@
 """Mistakes that released software has made: the vectors detect all of them, and the diagnoser names them first.
 
-``pytest -s tests/test_historic_bugs.py`` prints the table: where a bug was reported, what detects it, what it is called.
+``pytest -s tests/test_historic_bugs.py`` prints the table: what detects a bug, what it is called, where it was reported.
 """
 
 import re
@@ -49,7 +49,9 @@ def as_text(found: dict[str, Found]) -> str:
         mark = "" if one.name in seeded.names else " (!)"
         lines.append(f"{seeded.title:44} {where:32} {one.name + mark:26} {seeded.source}")
     named = sum(found[seeded.title].name in seeded.names for seeded in BUGS)
-    lines.append(f"{len(BUGS)} bugs, {sum(bool(one.cases) for one in found.values())} detected, {named} named first")
+    lines.append(
+        f"{len(BUGS)} bugs, {sum(bool(one.cases) for one in found.values())} detected, {named} named first"
+    )
     return "\n".join(lines)
 
 
@@ -60,7 +62,9 @@ def test_there_are_enough_bugs_and_each_has_its_own_name():
 
 def test_at_least_sixty_were_reported_somewhere():
     """A thread (owner/repository#number) or a released version stands for a report."""
-    reported = [seeded for seeded in BUGS if re.search(r"\w/[\w.-]+#\d+|\d+\.\d+\.\d+|LoRAPrune", seeded.source)]
+    reported = [
+        seeded for seeded in BUGS if re.search(r"\w/[\w.-]+#\d+|\d+\.\d+\.\d+|LoRAPrune", seeded.source)
+    ]
     assert len(reported) >= LEAST_BUGS
 
 
@@ -69,7 +73,11 @@ def test_every_bug_is_detected_by_the_shipped_vectors(table):
 
 
 def test_nine_of_ten_bugs_are_named_first(table):
-    missed = {seeded.title: table[seeded.title].name for seeded in BUGS if table[seeded.title].name not in seeded.names}
+    missed = {
+        seeded.title: table[seeded.title].name
+        for seeded in BUGS
+        if table[seeded.title].name not in seeded.names
+    }
     assert len(missed) <= (1 - LEAST_NAMED) * len(BUGS), missed
 
 

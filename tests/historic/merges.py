@@ -93,7 +93,13 @@ def factors_kept_in_float32(c, t):
     return right.lora_gradients({**t, **small}, right.scale(c))
 
 
-@bug("meta-pytorch/torchtune#1101", "loha.merge", "IncrementRoundedToFloat32", "ComputedInFloat32", "AccumulatedInFloat32")
+@bug(
+    "meta-pytorch/torchtune#1101",
+    "loha.merge",
+    "IncrementRoundedToFloat32",
+    "ComputedInFloat32",
+    "AccumulatedInFloat32",
+)
 def increment_computed_in_float32(c, t):
     f = {name: array.astype(np.float32) for name, array in t.items()}
     delta = np.float32(right.scale(c)) * (f["B1"] @ f["A1"]) * (f["B2"] @ f["A2"])

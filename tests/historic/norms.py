@@ -84,7 +84,11 @@ def gradients(c, t, *, detached):
     }
 
 
-@bug("axolotl-ai-cloud/axolotl#3528, autograd sees the norm; detached declared", "dora.backward", "AttachedNorm")
+@bug(
+    "axolotl-ai-cloud/axolotl#3528, autograd sees the norm; detached declared",
+    "dora.backward",
+    "AttachedNorm",
+)
 def gradient_through_the_norm(c, t):
     return gradients(c, t, detached=False)
 

@@ -84,7 +84,9 @@ def penalty_never_computed(c, t):
     return {"penalty": np.zeros(()), "gP": 0 * t["P"], "gQ": 0 * t["Q"]}
 
 
-@bug("huggingface/peft 0.21.2, adalora/model.py: the norm, not its square", "adalora.penalty", "RootForSquare")
+@bug(
+    "huggingface/peft 0.21.2, adalora/model.py: the norm, not its square", "adalora.penalty", "RootForSquare"
+)
 def norm_for_its_square(c, t):
     found = {"penalty": np.zeros((), dtype=t["P"].dtype)}
     for name, rows in (("P", t["P"].T), ("Q", t["Q"])):

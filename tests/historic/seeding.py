@@ -13,7 +13,7 @@ from lora_np.conformance.vectors.format import Case, laid_out
 Arrays = Mapping[str, np.ndarray]
 Answer = Callable[[Mapping[str, Any], Arrays], Any]
 
-ENOUGH = 10
+ENOUGH = 6
 """Failing cases that the diagnoser looks at: more make it surer, and slower."""
 
 
@@ -85,10 +85,23 @@ def run(seeded: Bug, cases: Iterable[Case]) -> Found:
         got = ask(seeded, case)
         if got is None or not all(difference.ok for difference in compare(case, got, "gold")):
             failing[case.id] = case, got
-    answered = [pair for pair in failing.values() if pair[1] is not None]
-    findings = [diagnoses(case, got) for case, got in answered[:: max(1, len(answered) // ENOUGH)]]
+    findings = [diagnoses(case, got) for case, got in varied(failing.values())]
     firsts = Counter(found[0].name if found else "" for found in findings)
     return Found(list(failing), asked, verdict(findings), firsts)
+
+
+def varied(
+    failing: Iterable[tuple[Case, dict[str, np.ndarray] | None]],
+) -> list[tuple[Case, dict[str, np.ndarray]]]:
+    """Pick cases that were answered, one for each configuration first: what fits only one of them is a coincidence."""
+    answered = [(case, got) for case, got in failing if got is not None]
+    configs: Counter[str] = Counter()
+    order = []
+    for case, got in answered:
+        key = repr(sorted(case.config.items(), key=str))
+        order.append((configs[key], case.dtype != "float64", len(order)))
+        configs[key] += 1
+    return [answered[place[2]] for place in sorted(order)[:ENOUGH]]
 
 
 def is_asked(case: Case) -> bool:

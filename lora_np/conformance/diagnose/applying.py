@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.formulas import Apply, Config, Model, weight_of
 from lora_np.conformance.diagnose.question import Tensors
 
 # ---- outputs ------------------------------------------------------------------------------------------------
 
 
-def with_bias(Y: np.ndarray, t: Tensors) -> np.ndarray:
+def with_bias(Y: Array, t: Tensors) -> Array:
     """Add the bias, if there is one."""
     return Y + t["bias"] if "bias" in t else Y
 
 
-def linear(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:  # noqa: ARG001
+def linear(t: Tensors, c: Config, W: Array) -> Array:  # noqa: ARG001
     """X Wᵀ + b."""
     return with_bias(t["X"] @ W.T, t)
 
 
-def transposed_linear(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:  # noqa: ARG001
+def transposed_linear(t: Tensors, c: Config, W: Array) -> Array:  # noqa: ARG001
     """X W + b."""
     return with_bias(t["X"] @ W, t)
 
 
-def ia3(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:
+def ia3(t: Tensors, c: Config, W: Array) -> Array:
     """X Wᵀ + l b, or with the input scaled, X Wᵀ + b."""
     Y = t["X"] @ W.T
     if "bias" not in t:
@@ -35,17 +38,17 @@ def ia3(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:
     return Y + (t["bias"] if c["feedforward"] else t["l"] * t["bias"])
 
 
-def lookup(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:  # noqa: ARG001
+def lookup(t: Tensors, c: Config, W: Array) -> Array:  # noqa: ARG001
     """Rows of the table."""
     return W[t["X"].astype(int)]
 
 
-def pair(value: object) -> tuple[int, int]:
-    """A number for both axes, or one for each."""
-    return (int(value[0]), int(value[1])) if isinstance(value, (list, tuple)) else (int(value),) * 2  # type: ignore[call-overload]
+def pair(value: Any) -> tuple[int, int]:
+    """Read a number for both axes, or one for each."""
+    return (int(value[0]), int(value[1])) if isinstance(value, (list, tuple)) else (int(value),) * 2
 
 
-def convolution(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:
+def convolution(t: Tensors, c: Config, W: Array) -> Array:
     """Correlate each group's channels with its kernels."""
     (s1, s2), (p1, p2), (e1, e2) = (
         pair(c.get(key, default)) for key, default in (("stride", 1), ("padding", 0), ("dilation", 1))
@@ -64,14 +67,14 @@ def convolution(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:
     return Y + t["bias"][:, None, None] if "bias" in t else Y
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
+def _erf(x: Array) -> Array:
     value = np.vectorize(math.erf, otypes=[float])(np.real(x))
     if not np.iscomplexobj(x):
         return value
     return value + 1j * np.imag(x) * 2 / math.sqrt(math.pi) * np.exp(-(np.real(x) ** 2))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.where(np.real(x) > 0, x, 0),
     "tanh": np.tanh,
     "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
@@ -80,28 +83,28 @@ ACTIVATIONS = {
 }
 
 
-def bottleneck(t: Tensors, c: Config, W: object = None) -> np.ndarray:  # noqa: ARG001
+def bottleneck(t: Tensors, c: Config, W: object = None) -> Array:  # noqa: ARG001
     """H + W_up f(W_down H + b_down) + b_up."""
     H = t["H"] if "H" in t else t["X"]
     inner = ACTIVATIONS[c.get("activation", "relu")](H @ t["W_down"].T + t["b_down"])
     return H + inner @ t["W_up"].T + t["b_up"]
 
 
-def attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, scale: float) -> np.ndarray:
+def attention(Q: Array, K: Array, V: Array, scale: float) -> Array:
     """softmax(s Q Kᵀ) V."""
     scores = scale * (Q @ K.T)
     weights = np.exp(scores - np.real(scores).max(axis=1, keepdims=True, initial=-np.inf))
     return (weights / weights.sum(axis=1, keepdims=True)) @ V
 
 
-def prefixed(t: Tensors, c: Config, W: object = None) -> np.ndarray:  # noqa: ARG001
+def prefixed(t: Tensors, c: Config, W: object = None) -> Array:  # noqa: ARG001
     """Attention with the learned keys and values in front."""
     K, V = np.concatenate([t["P_k"], t["K"]]), np.concatenate([t["P_v"], t["V"]])
     return attention(t["Q"], K, V, 1 / math.sqrt(t["Q"].shape[1]))
 
 
-def prompted(t: Tensors, c: Config, W: np.ndarray) -> np.ndarray:  # noqa: ARG001
-    """The learned rows in front of the given ones, through the frozen layer."""
+def prompted(t: Tensors, c: Config, W: Array) -> Array:  # noqa: ARG001
+    """Put the learned rows in front of the given ones, through the frozen layer."""
     return with_bias(np.concatenate([t["P"], t["X"]]) @ W.T, t)
 
 
@@ -118,7 +121,7 @@ OUTPUTS: dict[str, Apply] = {
 
 
 def model_of(method: str) -> Model | None:
-    """The right model of a method; None where there is none here."""
+    """Find the right model of a method; None where there is none here."""
     weight = weight_of(method)
     return None if weight is None else Model(weight, OUTPUTS.get(method, linear))
 
@@ -129,16 +132,31 @@ STEP = 2.0**-500
 """So small that its square vanishes, a power of two so that nothing is rounded."""
 
 
-def gradient(model: Model, t: Tensors, c: Config, s: float, name: str) -> np.ndarray:
-    """Differentiate Σ gY Y by one tensor, element by element, in the imaginary direction."""
+Hopeful = Callable[[tuple[int, ...], float], bool]
+"""Tells from one element of a gradient whether the others are worth computing."""
+
+
+def gradient(
+    model: Model, t: Tensors, c: Config, s: float, name: str, first: tuple[int, ...], hopeful: Hopeful
+) -> Array | None:
+    """Differentiate Σ gY Y by one tensor, element by element, in the imaginary direction.
+
+    The element `first` is computed first, and unless it is `hopeful` it is the only one: None comes back.
+    """
     fixed = model.weight(t, c, s) if name in ("X", "bias", "H") else None
     if name == "X" and model.output is linear:
-        return t["gY"] @ fixed
-    slopes = np.zeros(t[name].shape)
-    for index in np.ndindex(*t[name].shape):
+        return np.asarray(t["gY"] @ fixed)
+
+    def slope(index: tuple[int, ...]) -> float:
         moved = t[name].astype(complex)
         moved[index] += 1j * STEP
         shifted = t | {name: moved}
         W = model.weight(shifted, c, s) if fixed is None else fixed
-        slopes[index] = np.sum(t["gY"] * np.imag(model.output(shifted, c, W))) / STEP
+        return float(np.sum(t["gY"] * np.imag(model.output(shifted, c, W))) / STEP)
+
+    if t[name].size and not hopeful(first, slope(first)):
+        return None
+    slopes = np.zeros(t[name].shape)
+    for index in np.ndindex(*t[name].shape):
+        slopes[index] = slope(index)
     return slopes

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.applying import gradient, model_of
 from lora_np.conformance.diagnose.formulas import Apply, Model, Weight, lora, rotated, rotation_of, scale_of
 from lora_np.conformance.diagnose.question import Question, Tensors
@@ -14,7 +15,7 @@ from lora_np.conformance.diagnose.question import Question, Tensors
 IMPOSSIBLE = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, np.linalg.LinAlgError)
 """What NumPy says of shapes that do not fit: the mistake cannot be made in this case."""
 
-Guess = tuple[np.ndarray | None, str]
+Guess = tuple[Array | None, str]
 """What would come out, or None where the mistake cannot be made here; and the words to say it with."""
 
 
@@ -27,17 +28,17 @@ class Hypothesis(NamedTuple):
 
 
 def always(q: Question) -> bool:  # noqa: ARG001
-    """Any output of any case."""
+    """Apply to any output of any case."""
     return True
 
 
 def is_gradient(q: Question) -> bool:
-    """A gradient, of any tensor."""
+    """Apply to gradients, of any tensor."""
     return q.operation == "backward"
 
 
 def has_model(q: Question) -> bool:
-    """An output that `answer` can compute."""
+    """Apply to outputs that `answer` can compute."""
     return model_of(q.method) is not None and q.operation in ("forward", "backward", "merge", "unmerge")
 
 
@@ -53,8 +54,8 @@ def answer(
     scale: float | None = None,
     weight: Weight | None = None,
     output: Apply | None = None,
-    **tensors: np.ndarray | None,
-) -> np.ndarray | None:
+    **tensors: Array | None,
+) -> Array | None:
     """Compute the output in question with something replaced: the scale, a function, or tensors (None removes one).
 
     Without replacement this is the right answer.  None where there is no model to compute it with.
@@ -66,18 +67,17 @@ def answer(
     s = scale_of(q.method, q.config) if scale is None else scale
     model = Model(weight or model.weight, output or model.output)
     try:
-        with np.errstate(all="ignore"):
-            return _computed(q, model, t, s)
+        return _computed(q, model, t, s)
     except (*IMPOSSIBLE, KeyError):
         return None
 
 
-def _computed(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray | None:
+def _computed(q: Question, model: Model, t: Tensors, s: float) -> Array | None:
     """Compute what the operation asks for."""
     if q.operation == "forward":
         return model.output(t, q.config, model.weight(t, q.config, s))
     if q.operation == "backward" and "gY" in t and q.name[1:] in t:
-        return gradient(model, t, q.config, s, q.name[1:])
+        return gradient(model, t, q.config, s, q.name[1:], q.worst, q.may_be)
     if q.operation == "merge":
         return model.weight(t, q.config, s)
     if q.operation == "unmerge" and "W" in t:
@@ -85,7 +85,7 @@ def _computed(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray | N
     return None
 
 
-def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray:
+def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> Array:
     """Take the adapter out: a difference, or where the weight is multiplied, a quotient."""
     if q.method == "ia3":
         return t["W"] / model.weight(t | {"W0": np.ones(t["W"].shape)}, q.config, s)
@@ -97,17 +97,17 @@ def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> np.ndarray:
 
 
 def true_scale(q: Question) -> float:
-    """The right scale of the case."""
+    """Return the right scale of the case."""
     return scale_of(q.method, q.config)
 
 
-def base_weight(t: Tensors, c: object, s: float) -> np.ndarray:  # noqa: ARG001
-    """The frozen weight alone."""
+def base_weight(t: Tensors, c: object, s: float) -> Array:  # noqa: ARG001
+    """Take the frozen weight alone."""
     return t["W0"]
 
 
-def base_of(q: Question) -> np.ndarray:
-    """The part of an output that has no adapter in it; zeros where there is none or it is not known."""
+def base_of(q: Question) -> Array:
+    """Compute the part of an output without the adapter; zeros where there is none or it is not known."""
     zeros = np.zeros(q.want.shape)
     if q.name not in ("Y", "gX", "W") or "W0" not in q.tensors or q.operation == "unmerge":
         return zeros
@@ -115,7 +115,7 @@ def base_of(q: Question) -> np.ndarray:
     return zeros if base is None or base.shape != q.want.shape else base
 
 
-def share_changed(q: Question, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+def share_changed(q: Question, change: Callable[[Array], Array]) -> Array | None:
     """Answer with a change to what is added to W0."""
     model = model_of(q.method)
     if model is None or "W0" not in q.tensors:
@@ -124,7 +124,7 @@ def share_changed(q: Question, change: Callable[[np.ndarray], np.ndarray]) -> np
     return answer(q, weight=lambda t, c, s: t["W0"] + change(right(t, c, s) - t["W0"]))
 
 
-def one(guess: Callable[[Question], np.ndarray | None], words: str) -> Callable[[Question], Iterator[Guess]]:
+def one(guess: Callable[[Question], Array | None], words: str) -> Callable[[Question], Iterator[Guess]]:
     """Make the guesses of a mistake that can be made in one way."""
 
     def guesses(q: Question) -> Iterator[Guess]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.applying import ACTIVATIONS, attention, bottleneck, convolution, with_bias
-from lora_np.conformance.diagnose.formulas import Config, lora, qkv_increment, ungrouped, weight_of
+from lora_np.conformance.diagnose.formulas import Apply, Config, lora, qkv_increment, ungrouped
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_method, one
 from lora_np.conformance.diagnose.question import Question, Tensors
 
@@ -40,14 +41,14 @@ def _groups(q: Question) -> Iterator[Guess]:
     groups = int(q.config.get("groups", 1))
     if groups > 1 and q.config.get("form") != "loralib":
 
-        def interleaved(t: Tensors, c: Config, s: float) -> np.ndarray:
+        def interleaved(t: Tensors, _c: Config, s: float) -> Array:
             delta = [
                 np.tensordot(t["B"][o, :, 0, 0], t["A"][o % groups :: groups], axes=(0, 0))
                 for o in range(len(t["B"]))
             ]
             return ungrouped(t["W0"], groups) + s * np.stack(delta)
 
-        def first_only(t: Tensors, c: Config, s: float) -> np.ndarray:
+        def first_only(t: Tensors, _c: Config, s: float) -> Array:
             share = t["A"][: t["A"].shape[0] // groups]
             return ungrouped(t["W0"], groups) + s * np.tensordot(t["B"][:, :, 0, 0], share, axes=(1, 0))
 
@@ -56,24 +57,24 @@ def _groups(q: Question) -> Iterator[Guess]:
 
 
 def _conv_config(q: Question) -> Iterator[Guess]:
-    right = weight_of(q.method)
     for key, plain in (("stride", 1), ("padding", 0), ("dilation", 1)):
-        if q.config.get(key, plain) != plain and right is not None:
-            yield (
-                answer(q, output=lambda t, c, W, k=key, p=plain: convolution(t, {**c, k: p}, W)),
-                f"{key} is ignored",
-            )
-
-            def branch_only(t: Tensors, c: Config, W: np.ndarray, k: str = key, p: int = plain) -> np.ndarray:
-                base = convolution(t, c, t["W0"])
-                delta = right(t | {"W0": np.zeros_like(t["W0"])}, c, _scale(c))
-                return base + convolution({n: x for n, x in t.items() if n != "bias"}, {**c, k: p}, delta)
-
-            yield answer(q, output=branch_only), f"{key} is ignored in the adapter's path"
+        if q.config.get(key, plain) != plain:
+            yield answer(q, output=_ignoring(key, plain)), f"{key} is ignored"
+            yield answer(q, output=_branch_ignoring(key, plain)), f"{key} is ignored in the adapter's path"
 
 
-def _scale(c: Config) -> float:
-    return float(c["alpha"]) / c["rank"]
+def _ignoring(key: str, plain: int) -> Apply:
+    return lambda t, c, W: convolution(t, {**c, key: plain}, W)
+
+
+def _branch_ignoring(key: str, plain: int) -> Apply:
+    def output(t: Tensors, c: Config, W: Array) -> Array:
+        groups = t["X"].shape[1] // t["W0"].shape[1]
+        base = t["W0"] if W.shape == t["W0"].shape else ungrouped(t["W0"], groups)
+        branch = {name: tensor for name, tensor in t.items() if name != "bias"}
+        return convolution(t, c, base) + convolution(branch, {**c, key: plain}, W - base)
+
+    return output
 
 
 # ---- tables, and several weights in one ---------------------------------------------------------------------
@@ -98,27 +99,25 @@ def _padding(q: Question) -> Iterator[Guess]:
         yield rows, "the padding row is zero"
 
 
-def answer_without_padding(q: Question) -> np.ndarray | None:
+def answer_without_padding(q: Question) -> Array | None:
     """Answer as if no token were padding."""
-    return answer(q, weight=lambda t, c, s: t["W0"] + s * lora(t).T)
+    return answer(q, weight=lambda t, _c, s: t["W0"] + s * lora(t).T)
 
 
 def _group_order(q: Question) -> Iterator[Guess]:
     enabled = list(q.config["enabled"])
     on = sum(enabled)
 
-    def with_enabled(order: list[bool]) -> np.ndarray | None:
+    def with_enabled(order: list[bool]) -> Array | None:
         return answer(q, weight=lambda t, c, s: t["W0"] + s * qkv_increment(t, {**c, "enabled": order}))
 
     if on > 1:
         for name in ("A", "B"):
-            parts = np.array_split(q.tensors[name], on)
+            parts: list[Array] = np.array_split(q.tensors[name], on)
             for mixed in (parts[::-1], parts[1:] + parts[:1]):
-                yield (
-                    answer(q, **{name: np.concatenate(mixed)}),
-                    f"the parts of {name} belong to other groups: order?",
-                )
-        first = np.concatenate([np.array_split(q.tensors["A"], on)[0]] * on)
+                turned: Tensors = {name: np.concatenate(mixed)}
+                yield answer(q, **turned), f"the parts of {name} belong to other groups: order?"
+        first: Array = np.concatenate([np.array_split(q.tensors["A"], on)[0]] * on)
         yield answer(q, A=first), "every part takes the first A"
         yield (
             answer(q, weight=lambda t, c, s: t["W0"] + s * qkv_increment(t, c, interleaved=True)),
@@ -139,10 +138,11 @@ _inserted = of_method("houlsby", "pfeiffer")
 def _activation(q: Question) -> Iterator[Guess]:
     for name in ACTIVATIONS:
         if name != q.config.get("activation"):
-            yield (
-                answer(q, output=lambda t, c, W, n=name: bottleneck(t, {**c, "activation": n})),
-                f"the activation is {name}",
-            )
+            yield answer(q, output=_with_activation(name)), f"the activation is {name}"
+
+
+def _with_activation(name: str) -> Apply:
+    return lambda t, c, _W: bottleneck(t, {**c, "activation": name})
 
 
 def _left_out(q: Question) -> Iterator[Guess]:
@@ -150,42 +150,39 @@ def _left_out(q: Question) -> Iterator[Guess]:
         yield answer(q, **{name: np.zeros_like(q.tensors[name])}), f"{name} is left out"
 
 
-def _no_residual(q: Question) -> np.ndarray | None:
-    return answer(q, output=lambda t, c, W: bottleneck(t, c) - t["H" if "H" in t else "X"])
+def _no_residual(q: Question) -> Array | None:
+    return answer(q, output=lambda t, c, _W: bottleneck(t, c) - t["H" if "H" in t else "X"])
 
 
 _prefix = of_method("prefix-tuning")
 
 
 def _attention(q: Question) -> Iterator[Guess]:
-    t, dh = q.tensors, q.tensors["Q"].shape[1]
-    for scale, words in (
-        (1.0, "the scores are not divided by sqrt(dh)"),
-        (1 / dh, "the scores are divided by dh"),
-        (
-            1 / math.sqrt(len(t["K"]) + len(t["P_k"])),
-            "the scores are divided by the root of the number of keys",
-        ),
-    ):
-        yield (
-            answer(
-                q,
-                output=lambda t, c, W, s=scale: attention(
-                    t["Q"], np.concatenate([t["P_k"], t["K"]]), np.concatenate([t["P_v"], t["V"]]), s
-                ),
-            ),
-            words,
-        )
+    dh, keys = q.tensors["Q"].shape[1], len(q.tensors["K"]) + len(q.tensors["P_k"])
+    yield answer(q, output=_scores_times(1.0)), "the scores are not divided by sqrt(dh)"
+    yield answer(q, output=_scores_times(1 / dh)), "the scores are divided by dh"
+    yield (
+        answer(q, output=_scores_times(1 / math.sqrt(keys))),
+        "the scores are divided by the root of the keys' number",
+    )
 
 
-def _no_prefix(q: Question) -> np.ndarray | None:
-    return answer(q, output=lambda t, c, W: attention(t["Q"], t["K"], t["V"], 1 / math.sqrt(t["Q"].shape[1])))
+def _scores_times(scale: float) -> Apply:
+    return lambda t, _c, _W: attention(
+        t["Q"], np.concatenate([t["P_k"], t["K"]]), np.concatenate([t["P_v"], t["V"]]), scale
+    )
 
 
-def _values_appended(q: Question) -> np.ndarray | None:
+def _no_prefix(q: Question) -> Array | None:
+    return answer(
+        q, output=lambda t, _c, _W: attention(t["Q"], t["K"], t["V"], 1 / math.sqrt(t["Q"].shape[1]))
+    )
+
+
+def _values_appended(q: Question) -> Array | None:
     return answer(
         q,
-        output=lambda t, c, W: attention(
+        output=lambda t, _c, _W: attention(
             t["Q"],
             np.concatenate([t["P_k"], t["K"]]),
             np.concatenate([t["V"], t["P_v"]]),
@@ -199,7 +196,7 @@ _prompt = of_method("prompt-tuning")
 
 def _appended(q: Question) -> Iterator[Guess]:
     yield (
-        answer(q, output=lambda t, c, W: with_bias(np.concatenate([t["X"], t["P"]]) @ W.T, t)),
+        answer(q, output=lambda t, _c, W: with_bias(np.concatenate([t["X"], t["P"]]) @ W.T, t)),
         "the prompt stands behind",
     )
     yield answer(q, P=np.flip(q.tensors["P"], 0)), "the prompt runs backwards"

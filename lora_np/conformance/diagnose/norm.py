@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.applying import linear
 from lora_np.conformance.diagnose.formulas import Weight, detached_row_norms, dora_weight, lora, row_norms
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_method, one
@@ -14,28 +15,33 @@ from lora_np.conformance.diagnose.question import Question, Tensors
 _dora = of_method("dora")
 
 
-def _norm(flag: str, words: str, *norms: Callable[[np.ndarray], np.ndarray]) -> Hypothesis:
+def _norm(flag: str, words: str, *norms: Callable[[Array], Array]) -> Hypothesis:
     """Make a row from the norms that are taken by mistake."""
 
     def guesses(q: Question) -> Iterator[Guess]:
         for norm in norms:
             yield answer(q, weight=dora_weight(norm)), words
-            yield answer(q, weight=dora_weight(lambda V, norm=norm: np.real(norm(np.real(V))))), words
+            yield answer(q, weight=dora_weight(_held(norm))), words
 
     return Hypothesis(flag, _dora, guesses)
 
 
-def _weight(flag: str, words: str, weight: Callable[[Tensors, float], np.ndarray]) -> Hypothesis:
+def _held(norm: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Hold a norm constant: no gradient flows through it."""
+    return lambda V: np.real(norm(np.real(V)))
+
+
+def _weight(flag: str, words: str, weight: Callable[[Tensors, float], Array]) -> Hypothesis:
     """Make a row from the weight that is made by mistake."""
-    wrong: Weight = lambda t, c, s: weight(t, s)  # noqa: E731
+    wrong: Weight = lambda t, _c, s: weight(t, s)  # noqa: E731
     return Hypothesis(flag, _dora, one(lambda q: answer(q, weight=wrong), words))
 
 
-def _direction(t: Tensors, s: float) -> np.ndarray:
+def _direction(t: Tensors, s: float) -> Array:
     return t["W0"] + s * lora(t)
 
 
-def _other_flow(q: Question) -> np.ndarray | None:
+def _other_flow(q: Question) -> Array | None:
     detached = q.config.get("norm") == "detached"
     return answer(q, weight=dora_weight(row_norms if detached else detached_row_norms))
 
@@ -48,11 +54,11 @@ def _is(norm: str) -> Callable[[Question], bool]:
     )
 
 
-def _factor(t: Tensors, s: float) -> np.ndarray:
+def _factor(t: Tensors, s: float) -> Array:
     return t["m"][:, None] / row_norms(_direction(t, s))
 
 
-def _scaled_bias(q: Question) -> np.ndarray | None:
+def _scaled_bias(q: Question) -> Array | None:
     if "bias" not in q.tensors:
         return None
     t, s = q.tensors, float(q.config["alpha"]) / q.config["rank"]

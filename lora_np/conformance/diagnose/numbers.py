@@ -1,4 +1,4 @@
-"""What can be told without a formula: NaN, zeros, an input or another output handed back, a constant factor.  Floor 6."""
+"""What can be told without a formula: zeros, an input or another output handed back.  Floor 6."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, always, is_gradient, one
 from lora_np.conformance.diagnose.question import Question
 
 
-def _zeros(q: Question) -> np.ndarray:
+def _zeros(q: Question) -> Array:
     return np.zeros(q.want.shape)
 
 

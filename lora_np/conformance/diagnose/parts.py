@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.formulas import weight_of
 from lora_np.conformance.diagnose.guessing import (
     Guess,
@@ -27,11 +28,11 @@ def _has_bias(q: Question) -> bool:
     return has_model(q) and "bias" in q.tensors
 
 
-def _without_bias(q: Question) -> np.ndarray | None:
+def _without_bias(q: Question) -> Array | None:
     return answer(q, bias=None if q.name != "gbias" else np.zeros_like(q.tensors["bias"]))
 
 
-def _times_bias(q: Question, factor: float) -> np.ndarray | None:
+def _times_bias(q: Question, factor: float) -> Array | None:
     return answer(q, bias=factor * q.tensors["bias"])
 
 

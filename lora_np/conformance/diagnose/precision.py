@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.formulas import INCREMENTS
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, always, answer, has_model, true_scale
 from lora_np.conformance.diagnose.question import Question
@@ -14,7 +15,7 @@ from lora_np.conformance.exact.rounding import unit
 TYPES = ("float32", "float16", "bfloat16")
 
 
-def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+def rounded(array: Array, dtype: str) -> Array:
     """Round each element to a floating type of fewer bits, ties to even."""
     if dtype != "bfloat16":
         return np.asarray(array).astype(dtype).astype(np.float64)
@@ -50,8 +51,8 @@ def _increment_rounded(dtype: str) -> Callable[[Question], Iterator[Guess]]:
             return
         increment, s, t = INCREMENTS[q.method], true_scale(q), q.tensors
         words = f"the increment is rounded to {dtype} before it is added"
-        yield answer(q, weight=lambda t, c, s: t["W0"] + rounded(s * increment(t), dtype)), words
-        yield answer(q, weight=lambda t, c, s: t["W0"] + s * rounded(increment(t), dtype)), words
+        yield answer(q, weight=lambda t, _c, s: t["W0"] + rounded(s * increment(t), dtype)), words
+        yield answer(q, weight=lambda t, _c, s: t["W0"] + s * rounded(increment(t), dtype)), words
         if q.operation == "forward" and "W0" in t:
             base = answer(q, scale=0.0)
             whole = answer(q, scale=s)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.applying import ia3, linear
 from lora_np.conformance.diagnose.formulas import (
+    adding,
     cayley,
     lora,
     neumann,
@@ -23,14 +25,12 @@ from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_
 from lora_np.conformance.diagnose.question import Question, Tensors
 
 
-def _increment(
-    flag: str, method: str, words: str, *increments: Callable[[Tensors], np.ndarray]
-) -> Hypothesis:
+def _increment(flag: str, method: str, words: str, *increments: Callable[[Tensors], Array]) -> Hypothesis:
     """Make a row from the increments that are computed by mistake."""
 
     def guesses(q: Question) -> Iterator[Guess]:
         for increment in increments:
-            yield answer(q, weight=lambda t, c, s, f=increment: t["W0"] + s * f(t)), words
+            yield answer(q, weight=adding(increment)), words
 
     return Hypothesis(flag, of_method(method), guesses)
 
@@ -46,37 +46,37 @@ def _ones(flag: str, method: str, *names: str) -> Hypothesis:
     return Hypothesis(flag, of_method(method), guesses)
 
 
-def _pair(t: Tensors, i: int) -> np.ndarray:
+def _pair(t: Tensors, i: int) -> Array:
     return t[f"B{i}"] @ t[f"A{i}"]
 
 
-def _swapped_lambdas(t: Tensors) -> np.ndarray:
+def _swapped_lambdas(t: Tensors) -> Array:
     b, d = t["lambda_b"], t["lambda_d"]
     return (np.resize(d, b.shape)[:, None] * t["B"]) @ (np.resize(b, d.shape)[:, None] * t["A"])
 
 
-def _repeated(t: Tensors) -> np.ndarray:
+def _repeated(t: Tensors) -> Array:
     r, (d, k) = t["A"].shape[0], (t["B"].shape[0], t["A"].shape[1])
     return np.repeat(t["B"], k // r, axis=1) + np.repeat(t["A"], d // r, axis=0)
 
 
-def _ia3_other_side(q: Question) -> np.ndarray | None:
+def _ia3_other_side(q: Question) -> Array | None:
     t, other = q.tensors, not q.config["feedforward"]
     if t["W0"].shape[0] != t["W0"].shape[1]:
         return None
     return answer(
         q,
-        weight=lambda t, c, s: t["W0"] * (t["l"] if other else t["l"][:, None]),
-        output=lambda t, c, W: ia3(t, {"feedforward": other}, W),
+        weight=lambda t, _c, _s: t["W0"] * (t["l"] if other else t["l"][:, None]),
+        output=lambda t, _c, W: ia3(t, {"feedforward": other}, W),
     )
 
 
-def _ia3_bias(q: Question) -> np.ndarray | None:
+def _ia3_bias(q: Question) -> Array | None:
     if "bias" not in q.tensors:
         return None
     if not q.config["feedforward"]:
         return answer(q, output=linear)
-    return answer(q, output=lambda t, c, W: t["X"] @ W.T + np.resize(t["l"], t["bias"].shape) * t["bias"])
+    return answer(q, output=lambda t, _c, W: t["X"] @ W.T + np.resize(t["l"], t["bias"].shape) * t["bias"])
 
 
 def _ia3_added(q: Question) -> Iterator[Guess]:
@@ -90,22 +90,22 @@ def _ia3_epsilon(q: Question) -> Iterator[Guess]:
         yield answer(q, l=q.tensors["l"] + eps), f"{eps:g} is added to l"
 
 
-def _rotation(flag: str, words: str, rotation: Callable[[np.ndarray], np.ndarray]) -> Hypothesis:
+def _rotation(flag: str, words: str, rotation: Callable[[Array], Array]) -> Hypothesis:
     return Hypothesis(
         flag,
         of_method("oft"),
-        one(lambda q: answer(q, weight=lambda t, c, s: rotated(t, rotation, c)), words),
+        one(lambda q: answer(q, weight=lambda t, c, _s: rotated(t, rotation, c)), words),
     )
 
 
 def _oft_other_side(q: Question) -> Iterator[Guess]:
-    def left(t: Tensors) -> np.ndarray:
+    def left(t: Tensors) -> Array:
         b = t["W0"].shape[0] // t["q"].shape[0]
         R = rotation_of(q.config)(skew_blocks(t["q"], b))
         return np.concatenate([R[i] @ t["W0"][i * b : (i + 1) * b] for i in range(len(R))])
 
     if q.tensors["W0"].shape[0] == q.tensors["W0"].shape[1]:
-        yield answer(q, weight=lambda t, c, s: left(t)), "the rotation acts on the outputs for the inputs"
+        yield answer(q, weight=lambda t, _c, _s: left(t)), "the rotation acts on the outputs for the inputs"
 
 
 def _column_major(q: Question) -> Iterator[Guess]:

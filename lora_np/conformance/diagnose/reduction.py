@@ -1,4 +1,4 @@
-"""One factor over a whole output: a sign, a mean for a sum, half or double; a batch of which one row counts.  Floor 6."""
+"""One factor over a whole output: a sign, a mean for a sum, half or double; a batch of one row.  Floor 6."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.guessing import (
     Guess,
     Hypothesis,
@@ -19,7 +20,7 @@ from lora_np.conformance.diagnose.guessing import (
 from lora_np.conformance.diagnose.question import Question
 
 
-def _upstream(q: Question) -> np.ndarray:
+def _upstream(q: Question) -> Array:
     return q.tensors.get("gY", q.tensors.get("X", np.zeros(0)))
 
 
@@ -37,7 +38,7 @@ def _sums(q: Question) -> Iterator[Guess]:
             yield q.want * count, f"multiplied by {count}, {what}: a sum for a mean?"
 
 
-def _counts(gY: np.ndarray) -> list[tuple[int, str]]:
+def _counts(gY: Array) -> list[tuple[int, str]]:
     counts = [(gY.shape[0], "the number of rows")] if gY.ndim else []
     return [
         *counts,

@@ -1,4 +1,4 @@
-"""AdaLoRA's penalty, importance, schedule and budget, and the methods' starting points, with one thing wrong.  Floor 6."""
+"""AdaLoRA's penalty, importance, schedule and budget, and starting points, with one thing wrong.  Floor 6."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Config = Mapping[str, Any]
 
 
 def penalty(
-    t: Tensors, c: Config, *, identity: bool = True, both: bool = True, root: bool = False
-) -> dict[str, Any]:  # noqa: ARG001
+    t: Tensors, _c: Config, *, identity: bool = True, both: bool = True, root: bool = False
+) -> dict[str, Any]:
     """‖PᵀP − I‖² + ‖QQᵀ − I‖², and its gradients."""
     parts: list[Any] = []
     for rows in (t["P"].T, t["Q"]):
@@ -45,7 +45,8 @@ def importance(
     beta1, beta2 = (c["beta2"], c["beta1"]) if swapped else (c["beta1"], c["beta2"])
     if complement:
         beta1, beta2 = 1 - beta1, 1 - beta2
-    found, entry = {}, {}
+    found: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
     for name in ("P", "lam", "Q"):
         now = t[f"g{name}"] * (1 if gradient_only else t[name])
         now = now * now if square else (now if signed else np.abs(now))
@@ -60,9 +61,9 @@ def importance(
 
 
 def schedule(
-    t: Tensors, c: Config, *, power: int = 3, up: bool = False, whole: bool = False, paper: bool = False
-) -> dict[str, Any]:  # noqa: ARG001
-    """The cubic budget, rounded down."""
+    _t: Tensors, c: Config, *, power: int = 3, up: bool = False, whole: bool = False, paper: bool = False
+) -> dict[str, Any]:
+    """Compute the cubic budget, rounded down."""
     step, start, end = c["step"], c["warmup"], c["total"] - c["cooldown"]
     if step <= start or step >= end:
         return {"budget": c["initial"] if step <= start else c["final"]}
@@ -167,7 +168,7 @@ SCHEDULE: dict[str, Switched] = {"adalora.schedule": schedule}
 MAGNITUDES: dict[str, Switched] = {"dora.init": magnitudes}
 BUDGET: dict[str, Switched] = {"adalora.budget": budget}
 STARTS: dict[str, Switched] = {
-    "pissa.init": spectral(lambda r, n: slice(0, r)),  # noqa: ARG005
+    "pissa.init": spectral(lambda r, _n: slice(0, r)),
     "milora.init": spectral(lambda r, n: slice(n - r, n)),
     "olora.init": householder,
 }
@@ -208,6 +209,8 @@ HYPOTHESES = (
     slips(STARTS, "SpectrumNotShared", "B has the whole singular values, not their roots", uneven=True),
     slips(MAGNITUDES, "NormAxis", "the magnitudes are norms of columns", start="columns"),
     slips(MAGNITUDES, "AnotherStart", "the magnitudes start at one", start="ones"),
-    *(slips(MAGNITUDES, "AnotherNorm", f"the magnitudes start at the rows' {start}", start=start)
-      for start in ("mean", "square", "absolute", "largest", "root mean square")),
+    *(
+        slips(MAGNITUDES, "AnotherNorm", f"the magnitudes start at the rows' {start}", start=start)
+        for start in ("mean", "square", "absolute", "largest", "root mean square")
+    ),
 )

@@ -1,4 +1,4 @@
-"""Finding what is wrong: the table of all hypotheses, simplest first, and the first that explains everything.  Floor 6."""
+"""Finding what is wrong: the table of all hypotheses, and the first that explains everything.  Floor 6."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose import (
     axes,
     fallback,
@@ -45,7 +46,7 @@ TABLE: tuple[Hypothesis, ...] = (
 """Every mistake that has a name, in the order in which they are tried."""
 
 
-def diagnose(case: Case, got: Mapping[str, np.ndarray]) -> Diagnosis | None:
+def diagnose(case: Case, got: Mapping[str, Array]) -> Diagnosis | None:
     """Name what explains all wrong elements of a case; None where nothing is wrong, or nothing explains it.
 
     Of several wrong outputs, a mistake that explains each of them goes before one that explains the first alone.
@@ -54,7 +55,7 @@ def diagnose(case: Case, got: Mapping[str, np.ndarray]) -> Diagnosis | None:
     return found[0] if found else None
 
 
-def diagnoses(case: Case, got: Mapping[str, np.ndarray]) -> list[Diagnosis]:
+def diagnoses(case: Case, got: Mapping[str, Array]) -> list[Diagnosis]:
     """List the diagnoses that hold, one for each name, simplest first: those that explain most of the wrong outputs."""
     by_output = [
         _of_output(question)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lora_np._typing import Array
 from lora_np.conformance.diagnose.guessing import IMPOSSIBLE, Guess, Hypothesis
 from lora_np.conformance.diagnose.question import Question, Tensors
 
@@ -50,7 +51,7 @@ def adam_direction(
     late: int = 0,
     first: bool = True,
     root: bool = True,
-) -> np.ndarray:
+) -> Array:
     """m̂ / (√v̂ + eps), with switches for what is often forgotten."""
     beta1, beta2 = (c["beta2"], c["beta1"]) if betas == "swapped" else (c["beta1"], c["beta2"])
     g, n = t[f"g{name}"], c["step"] + late
@@ -66,8 +67,8 @@ def adam_direction(
     return np.asarray(m_hat / ((np.sqrt(v_hat) if root else v_hat) + small))
 
 
-def lora_plus(t: Tensors, c: Mapping[str, Any], **switch: Any) -> dict[str, np.ndarray]:
-    """A − lr u(gA) and B − ratio lr u(gB)."""
+def lora_plus(t: Tensors, c: Mapping[str, Any], **switch: Any) -> dict[str, Array]:
+    """Step to A − lr u(gA) and B − ratio lr u(gB)."""
     rates = {"B": c["ratio"] * c["lr"], "A": c["lr"]}
     on = switch.pop("ratio_on", "B")
     if on != "B":
@@ -98,8 +99,8 @@ PLUS: dict[str, Switched] = {"lora-plus.step": lora_plus}
 
 def lora_fa(
     t: Tensors, c: Mapping[str, Any], *, power: int = -2, damping: float | None = None, inverse: bool = True
-) -> dict[str, np.ndarray]:
-    """gB (A Aᵀ + damping I)⁻¹ / s²."""
+) -> dict[str, Array]:
+    """GB (A Aᵀ + damping I)⁻¹ / s²."""
     s, A = c["alpha"] / c["rank"], t["A"]
     damped = A @ A.T + (c["damping"] if damping is None else damping) * np.eye(len(A))
     turned = np.linalg.solve(damped, t["gB"].T).T if inverse else t["gB"]
