@@ -75,7 +75,7 @@ def _run(
     cases = chosen(include, vectors)
     if not cases:
         raise ConfigError(
-            f"no file of test vectors starts with {include!r}", fix="give a method, as in lora/"
+            f"no test vectors are called {include!r}", fix="give a method, as in lora/, or an id"
         )
     reached, name = _reach(target, command, limit)
     try:

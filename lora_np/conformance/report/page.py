@@ -49,13 +49,18 @@ def _header(report: Report, title: str) -> str:
         "worst error that passed": f"{report.worst_u:.2f} u",
         "time": f"{report.seconds:.1f} s",
     }
-    items = "".join(f"<li><b>{escape(str(value))}</b>{escape(name)}</li>" for name, value in facts.items())
+    items = "".join(f"<li><b>{escape(str(value))}</b>{_named(name)}</li>" for name, value in facts.items())
     ended = "" if report.complete else " The run was interrupted: not every case was asked."
     return (
         f"<header><h1>{escape(title)}</h1><p>{good if report.ok else bad}.{ended} "
         '<span class="soft">u is half the distance from 1 to the next number of the element type.</span></p>'
         f'<ul class="facts">{items}</ul></header>'
     )
+
+
+def _named(fact: str) -> str:
+    """Name a fact; the failures are linked."""
+    return f'<a href="#failures">{fact}</a>' if fact == "failed" else escape(fact)
 
 
 def _problems(report: Report) -> str:

@@ -34,7 +34,7 @@ thead th { color: var(--soft); font-weight: 600; }
 @media (min-width: 60rem) {
   .method { grid-template-columns: minmax(0, 1fr) 28rem; } .method h3 { grid-column: 1 / -1; }
 }
-.chart { width: 100%; max-width: 30rem; height: auto; font: 11px system-ui, sans-serif; }
+.chart { width: 100%; max-width: 30rem; height: auto; font: 13px system-ui, sans-serif; }
 .chart .pass { fill: var(--pass); } .chart .fail { fill: var(--fail); stroke: var(--ink); stroke-dasharray: 2 2; }
 .chart .axis { fill: none; stroke: var(--soft); } .chart text { fill: var(--ink); text-anchor: middle; }
 .chart .tick { fill: var(--soft); } .chart .end { text-anchor: end; }

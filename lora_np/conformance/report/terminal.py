@@ -65,7 +65,7 @@ def failure(record: Record) -> str:
     """
     sentence = f"{record.id}: {record.problem}"
     if record.diagnosis:
-        sentence += f". {record.diagnosis}"
+        sentence += f"; {record.diagnosis}"
     return sentence + (f" [{record.flag}]" if record.flag else "")
 
 
