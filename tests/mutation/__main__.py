@@ -85,7 +85,7 @@ def _report(run: MutationRun, json_file: Path | None) -> None:
         )
         typer.echo(f"{row['module']:40} {counts}")
     for row in files:
-        share = 100 * row["killed"] / row["mutants"]
+        share = 100 * row["killed"] / max(row["mutants"], 1)
         typer.echo(
             f"{row['file']:40} notices {row['killed']:4d} of {row['mutants']:4d} it reaches: {share:.1f} %"
         )

@@ -24,6 +24,7 @@ class Mutant:
     after: str
     ordinal: int
     position: tuple[int, int, int]  # which function, which node of it, which change of that node
+    guards: bool = False  # it changes a check of arguments, and no number
 
     @property
     def key(self) -> str:
@@ -70,19 +71,41 @@ def _mutable(function: ast.FunctionDef) -> list[ast.AST]:
     return [node for node in nodes if id(node) not in skipped]
 
 
+def _guarding(function: ast.FunctionDef, name: str) -> set[int]:
+    """Find the nodes that only decide whether input is refused: calls of checks, and tests that lead to a raise."""
+    if "require" in name:
+        return {id(node) for node in ast.walk(function)}
+    found: set[int] = set()
+    for node in ast.walk(function):
+        called = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+        if called is not None and "require" in ast.unparse(called.func):
+            found |= {id(x) for x in ast.walk(node)}
+        if isinstance(node, ast.If) and any(isinstance(x, ast.Raise) for x in node.body):
+            found |= {id(x) for x in ast.walk(node)}
+        if isinstance(node, ast.For) and all(id(x) in found or _checks(x) for x in node.body):
+            found |= {id(x) for x in ast.walk(node)}
+    return found
+
+
+def _checks(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and "require" in ast.unparse(statement)
+
+
 def mutants_of(module: str, path: Path) -> list[Mutant]:
     """List every mutant of a file."""
     tree = ast.parse(path.read_text())
     seen: dict[str, int] = {}
     found = []
     for i, (name, function) in enumerate(functions_of(tree)):
+        guarding = _guarding(function, name)
         for j, node in enumerate(_mutable(function)):
             for k, (operator, after) in enumerate(_changes(node)):
                 text = (ast.unparse(node), ast.unparse(ast.fix_missing_locations(after)))
                 plain = f"{module}::{name}: {operator}: {text[0]} -> {text[1]}"
                 seen[plain] = seen.get(plain, -1) + 1
-                found.append(Mutant(module, name, node.lineno if hasattr(node, "lineno") else 0, operator, *text,
-                                    seen[plain], (i, j, k)))  # fmt: skip
+                line = getattr(node, "lineno", 0)
+                position, guards = (i, j, k), id(node) in guarding
+                found.append(Mutant(module, name, line, operator, *text, seen[plain], position, guards))
     return found
 
 

@@ -222,10 +222,11 @@ def base_layer(kind: str, config: Config, t: Mapping[str, Any]) -> Any:
     if kind == "Linear":
         return _linear(W0, bias)
     if kind == "Conv1D":
-        made: Any = Conv1D(W0.shape[1], W0.shape[0])
+        made: Any = Conv1D(W0.shape[1], W0.shape[0])  # type: ignore[no-untyped-call]
         made.bias.data = torch.zeros(W0.shape[1], dtype=W0.dtype) if bias is None else bias.clone()
     elif kind == "Embedding":
-        made = torch.nn.Embedding(*W0.shape, padding_idx=config.get("padding"), dtype=W0.dtype)
+        V, d = W0.shape
+        made = torch.nn.Embedding(V, d, padding_idx=config.get("padding"), dtype=W0.dtype)
     else:
         places = {key: _pair(config[key]) for key in ("stride", "padding", "dilation") if key in config}
         groups = int(config.get("groups", 1))
@@ -276,7 +277,7 @@ def _wrap(base: Any, settings: Any) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice for real models
-        model = peft.get_peft_model(Model(), settings, autocast_adapter_dtype=False)  # type: ignore[arg-type]
+        model = peft.get_peft_model(Model(), settings, autocast_adapter_dtype=False)
     layer = model.base_model.model.layer
     return layer.to(base.weight.dtype)
 
