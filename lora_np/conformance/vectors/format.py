@@ -270,12 +270,12 @@ def laid_out(tensor: Tensor, dtype: str | None = None) -> np.ndarray:
     values = tensor.values.astype("float32" if name == "bfloat16" else name)
     if tensor.memory == "F":
         return np.asfortranarray(values)
-    if tensor.memory == "strided":
+    if tensor.memory == "strided" and values.ndim:
         wide = np.zeros(tuple(2 * n for n in values.shape), dtype=values.dtype)
         view = wide[tuple(slice(None, None, 2) for _ in values.shape)]
         view[...] = values
         return view
-    if tensor.memory == "reversed":
+    if tensor.memory == "reversed" and values.ndim:
         back = tuple(slice(None, None, -1) for _ in values.shape)
         return np.ascontiguousarray(values[back])[back]
     values = np.array(values)
