@@ -259,6 +259,21 @@ def test_the_merged_kernel_computes_what_the_layer_does(way, data, seed):
     assert np.array_equal(way.unmerge(W, p, scale=S, groups=z.groups), W0)
 
 
+@WAYS
+def test_what_is_left_out_is_one_of_each(way, rng):
+    """[layout-conv]  Stride 1, no padding, dilation 1, one group: in every function."""
+    z = USUAL._replace(kernel=(2, 2), geometry=Geometry(), groups=1)
+    X, W0, p, gY, _ = draw(way, z, rng)
+    Y, kept = way.forward(X, W0, p, scale=S)
+    assert np.array_equal(Y, way.forward(X, W0, p, scale=S, **options(z))[0])
+    second = (W0,) if way is conv2d else ()
+    gX = way.backward(gY, X, kept, *second, p, scale=S)[0]
+    assert np.array_equal(gX, kept_and_backward(way, gY, X, W0, p, S, z)[1][0])
+    W = way.merge(W0, p, scale=S)
+    assert np.array_equal(W, way.merge(W0, p, scale=S, groups=1))
+    assert np.array_equal(way.unmerge(W, p, scale=S), W0)
+
+
 def test_the_merged_kernel_is_within_the_bound_of_merging(rng):
     """[layout-conv-merge]  γ(r + 3) of |W0| + |s| |B| |A|, entry by entry, against Fractions."""
     _, W0, p, _, _ = draw(conv2d, USUAL, rng, make=normal)

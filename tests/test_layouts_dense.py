@@ -351,6 +351,8 @@ def test_every_layout_starts_as_the_frozen_layer(rng):
     assert embedding.init(rng, 3, 4, 2, dtype=np.float32).B.dtype == np.float32
     assert abs(embedding.init(rng, 200, 100, 50).B.std() - 1) < 0.02
     with pytest.warns(RankWarning, match="exceeds"):
+        assert embedding.init(rng, 3, 0, 1).A.shape == (1, 0)
+    with pytest.warns(RankWarning, match="exceeds"):
         merged_qkv.init(rng, 6, 5, 3, enabled=[True, False, True])
 
 
@@ -395,9 +397,9 @@ def test_bad_tokens_are_named(rng):
     tokens, Z = np.array([0, 1]), np.ones((2, 2))
     cases = [
         (
-            lambda: embedding.forward(np.array([1, 4]), E, p, scale=S),
+            lambda: embedding.forward(np.array([0, 4]), E, p, scale=S),
             ConfigError,
-            "from 1 to 4, but E has rows 0 to 3",
+            r"from 0 to 4, but E has rows 0 to 3 \[",
         ),
         (lambda: embedding.forward(np.array([-1, 2]), E, p, scale=S), ConfigError, "read from the end"),
         (lambda: embedding.forward(np.ones(2), E, p, scale=S), DTypeError, "float64; pass ids"),
