@@ -65,7 +65,7 @@ def disjoint_mean(deltas: Sequence[Float[Array, "d k"]], sign: Float[Array, "d k
     _require_deltas(deltas)
     _require_deltas([*deltas, sign])
     xp = array_namespace(sign)
-    agree = [(xp.sign(tau) == sign) & (sign != 0) for tau in deltas]
+    agree = [xp.sign(tau) == sign for tau in deltas]  # where nothing is elected, zeros alone agree
     zero, one = xp.zeros_like(sign), xp.ones_like(sign)
     mass = added(xp.where(yes, tau, zero) for yes, tau in zip(agree, deltas, strict=True))
     voters = added(xp.where(yes, one, zero) for yes in agree)
