@@ -54,6 +54,25 @@ def test_sixteen_bits_are_stored_and_computed_in_float32():
     assert (abs(Y - want) <= 2.0**-11 * abs(want) + 1e-3).all()
 
 
+def test_adapters_are_combined_on_their_increments():
+    """Where nothing is dropped and no factor is cut, each way is the weighted sum; linear adds cross terms.
+
+    [combine-cat] [combine-sum]
+    """
+    rng, d, k, r = np.random.default_rng(1), 4, 5, 2
+    t = {f"B.{i}": rng.normal(size=(d, r)) for i in (0, 1)} | {
+        f"A.{i}": rng.normal(size=(r, k)) for i in (0, 1)
+    }
+    t |= {f"keep.{i}": np.ones((d, k), dtype=bool) for i in (0, 1)}
+    config = {"scales": [1.0, 2.0], "weights": [0.5, 0.25], "density": 1.0, "svd_rank": 4, "dtype": "float64"}
+    want = sum(config["weights"][i] * config["scales"][i] * t[f"B.{i}"] @ t[f"A.{i}"] for i in (0, 1))
+    combine = find_adapter("reference").combine
+    for kind in ("cat", "svd", "dare", "magnitude"):
+        assert abs(combine(f"combine-{kind}", config, t)["delta"] - want).max() < 1e-14
+    for kind in ("linear", "ties", "dare-ties"):
+        assert combine(f"combine-{kind}", config, t)["delta"].shape == (d, k)
+
+
 @pytest.mark.parametrize("target", ["reference", "naive"])
 def test_an_operation_that_nobody_has_is_no_attribute(target):
     adapter = find_adapter(target)

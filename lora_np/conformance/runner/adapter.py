@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, runtime_checkable
 
 from lora_np.errors import LoraNpError, TargetError
@@ -97,6 +98,14 @@ def find_adapter(target: str) -> Adapter:
     except Exception as error:
         raise TargetError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
     return require_adapter(adapter)
+
+
+def own_version() -> str:
+    """Return the version of this package, which the targets that are our own code have."""
+    try:
+        return version("lora-np")
+    except PackageNotFoundError:  # run from its source, not installed
+        return "unreleased"
 
 
 def require_adapter(adapter: Any) -> Adapter:

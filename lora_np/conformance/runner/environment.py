@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from lora_np.bench.machine import blas_and_threads
+from lora_np.conformance.runner.adapter import own_version
 
 
 def environment() -> dict[str, str]:
@@ -20,7 +20,7 @@ def environment() -> dict[str, str]:
     """
     blas, threads = blas_and_threads()
     found = {
-        "lora_np": _version("lora-np"),
+        "lora_np": own_version(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": blas,
@@ -29,15 +29,6 @@ def environment() -> dict[str, str]:
         "system": platform.platform(),
     }
     return {key: value for key, value in found.items() if value}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        import lora_np
-
-        return lora_np.__version__
 
 
 def _cpu() -> str:

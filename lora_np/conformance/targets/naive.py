@@ -5,6 +5,7 @@ It computes in double precision and rounds at the end.  It checks nothing, and s
 
 from __future__ import annotations
 
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -14,6 +15,7 @@ import numpy as np
 
 from lora_np.conformance import definitions
 from lora_np.conformance.definitions.definition import Definition
+from lora_np.conformance.runner.adapter import own_version
 from lora_np.conformance.runner.answer import carrier
 from lora_np.conformance.vectors.format import HALF_TYPES
 
@@ -47,9 +49,7 @@ class Naive:
     }
 
     def __init__(self) -> None:
-        import lora_np
-
-        self.version = lora_np.__version__
+        self.version = own_version()
         self.definitions = all_definitions()
         self.capabilities = sorted(
             f"{method}.{operation}"
@@ -67,6 +67,8 @@ class Naive:
     def _run(
         self, method: str, operation: str, config: Mapping[str, Any], tensors: Tensors
     ) -> dict[str, Any]:
+        if axes := _leading(method, tensors):
+            return _stacked(axes, self._run(method, operation, config, _as_rows(axes, tensors)))
         formula = self.definitions[method].operation(operation)
         lists = {name: x.astype(_wide(x)).tolist() for name, x in tensors.items()}
         found = formula(lists, config)
@@ -80,6 +82,31 @@ class Naive:
         if config["dtype"] == "float16":
             return {name: x.astype(np.float16) for name, x in arrays.items()}
         return arrays
+
+
+# ---- rows with more leading axes than one -----------------------------------------------------------------------
+
+
+def _leading(method: str, tensors: Tensors) -> tuple[int, ...]:
+    """Return the leading axes of X where there are several: a definition knows a list of rows only."""
+    if "X" not in tensors:
+        return ()
+    row = {"lora-embedding": 0, "lora-conv2d": 3}.get(method, 1)
+    axes = tensors["X"].shape[: tensors["X"].ndim - row]
+    return axes if len(axes) > 1 else ()
+
+
+def _as_rows(axes: tuple[int, ...], tensors: Tensors) -> dict[str, np.ndarray]:
+    """Make one axis of the leading ones, in X and in gY."""
+    n = math.prod(axes)
+    return {
+        name: x.reshape(n, *x.shape[len(axes) :]) if name in ("X", "gY") else x for name, x in tensors.items()
+    }
+
+
+def _stacked(axes: tuple[int, ...], found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Undo that in Y and gX."""
+    return {name: x.reshape(*axes, *x.shape[1:]) if name in ("Y", "gX") else x for name, x in found.items()}
 
 
 def _wide(x: np.ndarray) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from lora_np.adapters.adapter import LoraAdapter
 from lora_np.conformance.targets import layers
 from lora_np.lora import LoraParams, scaling
 
@@ -147,6 +149,24 @@ def numbered(t: Tensors, name: str) -> list[np.ndarray]:
     return [t[f"{name}.{i}"] for i in range(sum(key.startswith(f"{name}.") for key in t))]
 
 
+# ---- several adapters as one, compared on the increment s B A ------------------------------------------------------
+
+
+def combine(kind: str, config: Config, t: Tensors) -> dict[str, Any]:
+    """Combine the adapters B.0, A.0, B.1, A.1, ..., as `kind` says."""
+    module = import_module(f"lora_np.adapters.{kind.replace('-ties', '')}")
+    pairs = zip(numbered(t, "B"), numbered(t, "A"), config["scales"], strict=True)
+    adapters = [LoraAdapter(LoraParams(B, A), scale) for B, A, scale in pairs]
+    drawn = (numbered(t, "keep"),) if kind.startswith("dare") else ()
+    names = ("weights",) if kind in ("cat", "linear", "svd") else ("weights", "density")
+    keywords = {name: config[name] for name in names if name in config}
+    if kind == "svd":
+        keywords["rank"] = config["svd_rank"]
+    found = getattr(module, f"combine_{kind.replace('-', '_')}")(adapters, *drawn, **keywords)
+    found = found.adapter if kind == "svd" else found
+    return {"delta": found.delta() if isinstance(found, LoraAdapter) else found}
+
+
 OPERATIONS: dict[str, Function] = {
     **{f"{method}.init": partial(decomposed, method) for method in ("pissa", "milora", "olora")},
     "lora-xs.init": lora_xs_init,
@@ -160,5 +180,9 @@ OPERATIONS: dict[str, Function] = {
     "adalora.importance": adalora_importance,
     "adalora.schedule": adalora_schedule,
     "adalora.budget": adalora_budget,
+    **{
+        f"combine-{kind}.combine": partial(combine, kind)
+        for kind in ("cat", "linear", "svd", "ties", "dare", "dare-ties", "magnitude")
+    },
 }
 """Every such operation by its capability."""

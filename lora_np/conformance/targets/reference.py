@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lora_np.conformance.runner.adapter import own_version
 from lora_np.conformance.targets import layers
 from lora_np.conformance.targets.layers import LAYERS
 from lora_np.conformance.targets.operations import OPERATIONS, Config, Function, Tensors
@@ -44,9 +45,7 @@ class Tabled:
     table: Mapping[str, Function]
 
     def __init__(self) -> None:
-        import lora_np
-
-        self.version = lora_np.__version__
+        self.version = own_version()
 
     @property
     def capabilities(self) -> tuple[str, ...]:
