@@ -166,6 +166,9 @@ def _add(step: str, name: str, W: Array, p: LohaParams, scale: float) -> Array:
 def _require_loha(name: str, W: Array, p: LohaParams, scale: float) -> None:
     """Raise unless weight, both pairs and scale fit together."""
     through_weight.require_fields(p, LohaParams)
+    for field, x in zip(p._fields, p, strict=True):
+        checks.require_ndim(field, x, 2, "d, r" if field[0] == "B" else "r, k")
+    checks.require_same_dtype(**{name: W}, **p._asdict())
     checks.require_weight(name, W, p[:2], scale)
     checks.require_weight(name, W, p[2:], scale)
 
