@@ -10,13 +10,16 @@ import numpy as np
 
 from lora_np.conformance.vectors.generate.layers import USUAL_FLAGS, layer_recipes
 from lora_np.conformance.vectors.generate.pieces import (
+    WRONG_WIDTH,
     Listing,
     joined,
     listing,
     only,
+    overflowing,
     refusing,
     scale_of,
     spoilt,
+    wrong_tensor,
 )
 from lora_np.conformance.vectors.generate.plan import Recipe
 from lora_np.conformance.vectors.generate.roads import AUTOGRAD, of_autograd
@@ -69,7 +72,8 @@ def convolved(X: Any, W: Any, config: Mapping[str, Any], groups: int) -> Any:
         stride, padding, dilation = (_pair(config[word])[n] for word in POINT)
         windows = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         y, u, p = np.ogrid[:windows, :kernel, :side]
-        return (y * stride + u * dilation - padding == p).astype(float)
+        found: np.ndarray = (y * stride + u * dilation - padding == p).astype(float)
+        return found
 
     down, across = moves(X.shape[2], W.shape[2], 0), moves(X.shape[3], W.shape[3], 1)
     patches = anp.einsum("ncpq,yup->ncyuq", X, down)
@@ -117,16 +121,17 @@ def conv_unmerged(t: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     if config["form"] == "loralib":
         return W
     groups, (d, k) = config["groups"], W.shape[:2]
-    return np.concatenate(
+    found: np.ndarray = np.concatenate(
         [
             W[g * (d // groups) : (g + 1) * (d // groups), g * (k // groups) : (g + 1) * (k // groups)]
             for g in range(groups)
         ]
     )
+    return found
 
 
 CONV_FLAGS = (*USUAL_FLAGS, "GroupsMixed", "WindowShifted")
-CONV_SHAPES = {
+CONV_SHAPES: dict[str, dict[str, tuple[str | int, ...]]] = {
     "peft": {"A": ("r", "k", "kh", "kw"), "B": ("d", "share", 1, 1)},
     "loralib": {"A": ("r rows", "k columns"), "B": ("kernel rows", "r rows")},
 }
@@ -156,7 +161,11 @@ def conv_recipes() -> list[Recipe]:
             flags=CONV_FLAGS,
             listed=listed,
         )
-        images = {"X": ("N", "k", "H", "W"), "W0": ("d", "own", "kh", "kw"), **factors}
+        images: dict[str, tuple[str | int, ...]] = {
+            "X": ("N", "k", "H", "W"),
+            "W0": ("d", "own", "kh", "kw"),
+            **factors,
+        }
         merged = {**images, "W0": ("d", "k", "kh", "kw")} if form == "peft" else images
         parts += [
             only(usual({**images, "bias": ("d",)}), "forward", "merge"),
@@ -184,6 +193,18 @@ CONV_BAD = {
     "forward 1": spoilt(
         lambda arrays: {**arrays, "X": arrays["X"][:, 1:]}, "ShapeError", ["X"], "X lacks a channel"
     ),
+    **wrong_tensor("B"),
+    **wrong_tensor("A"),
+    **overflowing("B"),
+    **{
+        f"{name} more": WRONG_WIDTH[name]
+        for name in ("forward 2", "forward 3", "forward 4", "forward 5", "backward 2")
+    },
+    "backward type": WRONG_WIDTH["backward 3"],
+    **{
+        f"{operation} groups": spoilt(dict, "ConfigError", ["groups"], "no groups", config={"groups": 0})
+        for operation in ("forward", "merge", "unmerge")
+    },
     "forward 2": spoilt(dict, "ConfigError", ["stride"], "a stride of 0", config={"stride": 0}),
     "forward 3": spoilt(
         lambda arrays: {**arrays, "X": arrays["X"][:, :, :1, :1]},

@@ -13,6 +13,7 @@ from lora_np.conformance.vectors.generate.low_rank import FACTORS, LAYER, biased
 from lora_np.conformance.vectors.generate.pieces import (
     WRONG_WIDTH,
     Arrays,
+    deeper,
     listing,
     overflowing,
     refusing,
@@ -86,6 +87,14 @@ def _as_tokens(arrays: Arrays, sizes: Sizes, _: dict[str, Any]) -> Arrays:
     return {**arrays, "X": tokens}
 
 
+def _last_token_beyond(arrays: Arrays) -> Arrays:
+    return {**arrays, "X": np.append(arrays["X"][:-1] % 3, 3)}
+
+
+def _last_token_below(arrays: Arrays) -> Arrays:
+    return {**arrays, "X": np.append(arrays["X"][:-1], -1)}
+
+
 def embedding_recipes() -> list[Recipe]:
     """Make the recipes of the table (V, d), with and without a padding token."""
 
@@ -113,6 +122,17 @@ def embedding_recipes() -> list[Recipe]:
         "backward 1": WRONG_WIDTH["backward 1"],
         "backward 2": WRONG_WIDTH["backward 2"],
         "backward 3": WRONG_WIDTH["backward 3"],
+        "forward mixed": spoilt(_last_token_beyond, "ConfigError", ["3"], "one token beyond the table"),
+        "forward mixed below": spoilt(_last_token_below, "ConfigError", ["-1"], "one negative token"),
+        **{
+            f"{operation} deep": spoilt(
+                deeper(name),
+                "ShapeError",
+                [],
+                "a table of three axes",
+            )
+            for operation, name in (("forward", "W0"), ("merge", "W0"), ("unmerge", "W"))
+        },
         "forward padding": spoilt(dict, "ConfigError", ["padding"], "no such row", config={"padding": 3}),
         "forward 1": spoilt(
             lambda arrays: {**arrays, "X": arrays["X"] * 0 + 3},
@@ -189,6 +209,7 @@ def qkv_recipes() -> list[Recipe]:
     further = {
         **{f"{name} more": spoil for name, spoil in WRONG_WIDTH.items()},
         **wrong_tensor("B"),
+        **wrong_tensor("A", "RankError"),
         **overflowing("B"),
         "forward 2": spoilt(
             dict,
@@ -197,6 +218,10 @@ def qkv_recipes() -> list[Recipe]:
             "the parts do not divide d",
             config={"enabled": [True, False, False, False]},
         ),
+        "forward bool": spoilt(
+            dict, "ConfigError", ["enabled"], "a number for a bool", config={"enabled": [1, False, True]}
+        ),
+        "forward none": spoilt(dict, "ConfigError", ["enabled"], "no parts", config={"enabled": []}),
         "merge 1": spoilt(
             dict,
             "RankError",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lora_np.conformance.vectors.generate.pieces import (
+    WRONG_WIDTH,
     Arrays,
     moderate,
     refusing,
     spoilt,
     with_leading_axes,
+    wrong_tensor,
 )
 from lora_np.conformance.vectors.generate.plan import Plan, Recipe
 from lora_np.conformance.vectors.generate.roads import ARRAYS, AUTOGRAD, of_arrays, of_autograd
@@ -82,6 +85,13 @@ def adapter_recipes(method: str) -> list[Recipe]:
                 ["b_up"],
                 "b_up is too short",
             ),
+            **{
+                f"{operation} more": WRONG_WIDTH[operation]
+                for operation in ("forward 3", "backward 2", "backward 3")
+            },
+            **wrong_tensor("W_down"),
+            **wrong_tensor("b_down"),
+            **wrong_tensor("W_up"),
             "forward 3": spoilt(
                 dict,
                 "ConfigError",
@@ -114,7 +124,7 @@ def _adapter_recipe(method: str, operation: str) -> Recipe:
             found += plans(
                 f"{name}/{bent}",
                 shapes,
-                lambda sizes, _, chosen=chosen: {"rank": sizes["r"], **chosen},
+                partial(_chosen, chosen),
                 _adapter_situations(back=back, smooth=smooth),
                 flags=(*flags, "ActivationApproximated") if form == "erf" else flags,
                 optional=(),
@@ -129,6 +139,10 @@ def _adapter_recipe(method: str, operation: str) -> Recipe:
     return Recipe(
         method, operation, made, road=of_arrays(adapter, "Y"), road_name=ARRAYS, without=_without_up
     )
+
+
+def _chosen(chosen: dict[str, str], sizes: Sizes, _: int) -> dict[str, Any]:
+    return {"rank": sizes["r"], **chosen}
 
 
 def _without_up(t: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,11 @@ def joined(*parts: Iterable[Recipe]) -> list[Recipe]:
     found: dict[str, list[Recipe]] = {}
     for recipe in (one for part in parts for one in part):
         found.setdefault(recipe.name, []).append(recipe)
-    return [
-        replace(same[0], plans=lambda same=same: [plan for one in same for plan in one.plans()])
-        for same in found.values()
-    ]
+    return [replace(same[0], plans=partial(_all_plans, same)) for same in found.values()]
+
+
+def _all_plans(recipes: list[Recipe]) -> list[Plan]:
+    return [plan for recipe in recipes for plan in recipe.plans()]
 
 
 def only(recipes: Iterable[Recipe], *operations: str) -> list[Recipe]:
@@ -65,7 +67,7 @@ def refusing(recipes: Iterable[Recipe], further: Mapping[str, Callable[[Plan], P
         spoilers = [spoil for name, spoil in further.items() if name.split()[0] == recipe.operation]
         return [*usual, *(spoil(usual[0]) for spoil in spoilers)]
 
-    return [replace(recipe, plans=lambda recipe=recipe: more(recipe)) for recipe in recipes]
+    return [replace(recipe, plans=partial(more, recipe)) for recipe in recipes]
 
 
 def spoilt(
@@ -183,7 +185,7 @@ def _shorter(name: str) -> Callable[[Arrays], Arrays]:
     return lambda arrays: {**arrays, name: arrays[name][1:]}
 
 
-def _deeper(name: str) -> Callable[[Arrays], Arrays]:
+def deeper(name: str) -> Callable[[Arrays], Arrays]:
     """Give an input one axis too many."""
     return lambda arrays: {**arrays, name: arrays[name][None]}
 
@@ -200,7 +202,7 @@ WRONG_WIDTH = {
     "forward 4": spoilt(
         dict, "DTypeError", ["bias"], "the bias is of another type", dtypes={"bias": "float32"}
     ),
-    "forward 5": spoilt(_deeper("W0"), "ShapeError", ["W0"], "W0 has three axes"),
+    "forward 5": spoilt(deeper("W0"), "ShapeError", ["W0"], "W0 has three axes"),
     "backward 1": spoilt(_wider("gY"), "ShapeError", ["gY"], "gY has a column too many"),
     "backward 2": spoilt(_shorter("gY"), "ShapeError", ["gY"], "gY lacks a row"),
     "backward 3": spoilt(
@@ -213,7 +215,7 @@ WRONG_WIDTH = {
 def wrong_tensor(name: str, error: str = "ShapeError") -> dict[str, Callable[[Plan], Plan]]:
     """List what a layer refuses about a tensor that it trains: a row less, an axis more, another type."""
     short = spoilt(_shorter(name), error, [], f"{name} lacks a row or an element")
-    deep = spoilt(_deeper(name), "ShapeError", [name], f"{name} has an axis too many")
+    deep = spoilt(deeper(name), "ShapeError", [name], f"{name} has an axis too many")
     other = spoilt(dict, "DTypeError", [name], f"{name} is of another type", dtypes={name: "float32"})
     made = {f"{operation} {name} 1": short for operation in ("forward", "backward", "merge", "unmerge")}
     made |= {f"{operation} {name} 2": deep for operation in ("forward", "merge")}

@@ -10,7 +10,9 @@ from typing import Any
 from lora_np.conformance.vectors.generate.layers import layer_recipes
 from lora_np.conformance.vectors.generate.low_rank import LAYER, biased
 from lora_np.conformance.vectors.generate.pieces import (
+    WRONG_WIDTH,
     Arrays,
+    deeper,
     listing,
     moderate,
     refusing,
@@ -104,6 +106,22 @@ def prefix_recipes() -> list[Recipe]:
             lambda arrays: {**arrays, "gY": arrays["gY"][:, 1:]}, "ShapeError", ["gY"], "gY lacks a column"
         ),
     }
+    further |= {
+        f"forward {name}": spoilt(
+            dict, "DTypeError", [name], f"{name} is of another type", dtypes={name: "float32"}
+        )
+        for name in PREFIX
+    }
+    further |= {
+        f"forward {name} deep": spoilt(
+            deeper(name),
+            "ShapeError",
+            [name],
+            f"{name} has three axes",
+        )
+        for name in PREFIX
+        if name != "Q"
+    }
     return refusing([recipe("forward"), recipe("backward")], further)
 
 
@@ -141,6 +159,11 @@ def prompt_recipes() -> list[Recipe]:
     )
     made = usual({**LAYER, "X": ("text", "k"), "P": ("l", "k")}, flags=("PromptBehind", "Transposed"))
     further = {
+        **{f"{name} more": spoil for name, spoil in WRONG_WIDTH.items()},
+        "forward deep": spoilt(
+            lambda arrays: {**arrays, "P": arrays["P"][None]}, "ShapeError", ["P"], "P has three axes"
+        ),
+        "forward type": spoilt(dict, "DTypeError", ["P"], "P is of another type", dtypes={"P": "float32"}),
         "forward 1": spoilt(
             lambda arrays: {**arrays, "P": arrays["P"][:, 1:]}, "ShapeError", ["P"], "P lacks a column"
         ),

@@ -35,7 +35,7 @@ from lora_np.conformance.vectors.generate.situations import (
 )
 
 
-def _added(delta: ArrayFormula) -> dict[str, ArrayFormula]:
+def _added(delta: ArrayFormula) -> dict[str, Any]:
     """Forward, weight and take_out of an increment that is added to W0."""
     return {
         "forward": through(lambda t, config: t["W0"] + delta(t, config)),
