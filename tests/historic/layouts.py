@@ -27,18 +27,20 @@ def stored_weight_merged_without_transpose(c, t):
     return t["W0"] + right.scale(c) * t["B"] @ t["A"]
 
 
-@bug("lablup/mlxcel#925", "lora-transposed.merge", "MemoryOrder")
+@bug("after lablup/mlxcel#925, a layout forced to fit", "lora-transposed.merge", "MemoryOrder")
 def increment_reshaped_for_transposed(c, t):
     return t["W0"] + right.scale(c) * (t["B"] @ t["A"]).reshape(t["W0"].shape)
 
 
-@bug("axolotl-ai-cloud/axolotl#3095", "lora-transposed.forward", "Transposed")
+@bug("after axolotl-ai-cloud/axolotl#3095, fan_in_fan_out not read", "lora-transposed.forward", "Transposed")
 def stored_weight_used_as_it_lies(c, t):
     base = t["X"] @ t["W0"].T
     return right.plus_bias(base + right.scale(c) * (t["X"] @ t["A"].T) @ t["B"].T, t)
 
 
-@bug("ggml-org/llama.cpp#8056", "lora.backward", "FactorsSwapped")
+@bug(
+    "after unslothai/unsloth#3314, gradients stored in each other's place", "lora.backward", "FactorsSwapped"
+)
 def gradients_of_the_factors_exchanged(c, t):
     g = right.lora_gradients(t, right.scale(c))
     same = t["B"].T.shape == t["A"].shape
@@ -51,7 +53,7 @@ def square_weight_used_transposed(c, t):
     return right.lora({**t, "W0": W0}, right.scale(c))
 
 
-@bug("Lightning-AI/litgpt#891", "lora-merged-qkv.forward", "GroupOrder", "Permuted")
+@bug("Lightning-AI/litgpt#891", "lora-merged-qkv.forward", "PartsShifted", "Permuted")
 def parts_interleaved_for_stacked(c, t):
     delta = right.in_parts(t, c, right.parts(t, c))
     n = len(c["enabled"])
@@ -59,20 +61,20 @@ def parts_interleaved_for_stacked(c, t):
     return right.through_weight(t, t["W0"] + right.scale(c) * mixed)
 
 
-@bug("sgl-project/sglang#34940", "lora-merged-qkv.merge", "GroupOrder")
+@bug("sgl-project/sglang#34940", "lora-merged-qkv.merge", "PartsShifted")
 def halves_of_b_in_the_other_order(c, t):
     on = sum(c["enabled"])
     B = np.concatenate(np.split(t["B"], on)[::-1]) if on else t["B"]
     return t["W0"] + right.scale(c) * right.in_parts(t, c, right.parts({**t, "B": B}, c))
 
 
-@bug("Lightning-AI/lit-llama#185", "lora-merged-qkv.merge", "GroupOrder")
+@bug("after Lightning-AI/lit-llama#185, zero_pad", "lora-merged-qkv.merge", "PartsShifted")
 def padded_to_the_wrong_parts(c, t):
     enabled = sorted(c["enabled"], reverse=True)
     return t["W0"] + right.scale(c) * right.in_parts(t, {"enabled": enabled}, right.parts(t, c))
 
 
-@bug("vllm-project/vllm#51409", "lora-merged-qkv.forward", "GroupOrder")
+@bug("after vllm-project/vllm#51409, one lora_a for all slices", "lora-merged-qkv.forward", "PartsShifted")
 def one_a_for_all_parts(c, t):
     on = sum(c["enabled"])
     A = np.concatenate(np.split(t["A"], on)[:1] * on) if on else t["A"]
@@ -93,7 +95,7 @@ def heads_tiled_for_grouped(c, t):
     return t["W0"] + right.root_scale(c) * B @ t["A"]
 
 
-@bug("huggingface/peft#2549", "lora-conv2d.forward", "GroupOrder")
+@bug("after Tencent/YOLO-Master#228, which slice of A a group takes", "lora-conv2d.forward", "GroupsMixed")
 def every_group_reads_the_first(c, t):
     groups = c["groups"]
     A, B = t["A"], t["B"]
@@ -103,13 +105,13 @@ def every_group_reads_the_first(c, t):
     return convolved(c, {**t, "A": A, "B": B})
 
 
-@bug("labmlai and others: a convolution in the book's sense", "lora-conv2d.forward", "KernelFlipped")
+@bug("no report: a convolution as the textbook has it", "lora-conv2d.forward", "KernelFlipped")
 def kernel_flipped(c, t):
     names = ("W0",) if c.get("form") == "loralib" else ("W0", "A")
     return convolved(c, {**t, **{name: t[name][..., ::-1, ::-1] for name in names}})
 
 
-@bug("huggingface/peft#2567", "lora-conv2d.forward", "GeometryIgnored")
+@bug("after huggingface/peft#2403, what lora_A is not given", "lora-conv2d.forward", "WindowShifted")
 def adapter_path_without_padding(c, t):
     if c["padding"] == 0 or c.get("form") == "loralib" or c["stride"] != 1:
         return convolved(c, t)
@@ -119,19 +121,19 @@ def adapter_path_without_padding(c, t):
     return base + branch
 
 
-@bug("OpenBMB/CPM-Live#148", "prompt-tuning.forward", "PrefixAppended")
+@bug("OpenBMB/CPM-Live#148", "prompt-tuning.forward", "PromptBehind")
 def prompt_behind_the_text(c, t):
     return right.plus_bias(np.concatenate([t["X"], t["P"]]) @ t["W0"].T, t)
 
 
-@bug("axolotl-ai-cloud/axolotl#3528", "lora-embedding.backward", "PaddingRow")
+@bug("axolotl-ai-cloud/axolotl#3528", "lora-embedding.backward", "PaddingTrained")
 def padding_token_trained(c, t):
     Z, gA = t["A"].T[t["X"]], np.zeros_like(t["A"])
     np.add.at(gA.T, t["X"], right.scale(c) * t["gY"] @ t["B"])
     return {"gB": right.scale(c) * t["gY"].T @ Z, "gA": gA}
 
 
-@bug("microsoft/LoRA, an embedding with padding_idx", "lora-embedding.forward", "PaddingRow")
+@bug("after loralib 0.1.2, an embedding with padding_idx", "lora-embedding.forward", "PaddingRow")
 def padding_token_without_increment(c, t):
     Y = t["W0"][t["X"]] + right.scale(c) * t["A"].T[t["X"]] @ t["B"].T
     if c.get("padding") is not None:
@@ -139,13 +141,13 @@ def padding_token_without_increment(c, t):
     return Y
 
 
-@bug("adapter-hub/adapters#439", "houlsby.forward", "ResidualMissing")
+@bug("after adapter-hub/adapters#439, where the residual begins", "houlsby.forward", "MissingResidual")
 def adapter_before_the_residual(c, t):
     H = t["X"]
     return activation(c)(H @ t["W_down"].T + t["b_down"]) @ t["W_up"].T + t["b_up"]
 
 
-@bug("adapter-hub/adapters#775", "pfeiffer.forward", "AnotherActivation")
+@bug("after adapter-hub/adapters#775, a wrong default", "pfeiffer.forward", "AnotherActivation")
 def activation_of_another_configuration(c, t):
     f = np.tanh if c["activation"] == "relu" else lambda x: np.maximum(x, 0)
     return t["X"] + f(t["X"] @ t["W_down"].T + t["b_down"]) @ t["W_up"].T + t["b_up"]

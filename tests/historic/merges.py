@@ -38,12 +38,12 @@ def unmerged_with_the_new_scale(c, t):
     return t["W"] - 0 * t["B"] @ t["A"]
 
 
-@bug("huggingface/peft#2918", "lora.unmerge", "SignFlipped")
+@bug("after huggingface/peft#3216, unmerging repeats the merge", "lora.unmerge", "SignFlipped")
 def unmerge_adds(c, t):
     return t["W"] + right.scale(c) * t["B"] @ t["A"]
 
 
-@bug("huggingface/diffusers#5003", "loha.unmerge", "BranchTwice")
+@bug("after huggingface/diffusers#5003, fused and unfused in sequence", "loha.unmerge", "BranchTwice")
 def unfused_twice(c, t):
     return t["W"] - 2 * right.scale(c) * (t["B1"] @ t["A1"]) * (t["B2"] @ t["A2"])
 
@@ -81,20 +81,20 @@ def merged_in_float16(c, t):
     return right.half(t["W0"] + right.root_scale(c) * t["B"] @ t["A"], "float16")
 
 
-@bug("huggingface/peft#1706", "lora.forward", "InputRoundedToBfloat16")
+@bug("after huggingface/peft#1706, types of adapters", "lora.forward", "InputRoundedToBfloat16")
 def input_cast_to_the_adapters_type(c, t):
     X = right.half(t["X"], "bfloat16")
     return right.plus_bias(X @ t["W0"].T + right.scale(c) * (X @ t["A"].T) @ t["B"].T, t)
 
 
-@bug("unslothai/unsloth#7020", "lora.backward", "InputRoundedToFloat32")
+@bug("after unslothai/unsloth#7020, types of factors", "lora.backward", "InputRoundedToFloat32")
 def factors_kept_in_float32(c, t):
     small = {name: t[name].astype(np.float32).astype(t[name].dtype) for name in ("B", "A")}
     return right.lora_gradients({**t, **small}, right.scale(c))
 
 
 @bug(
-    "meta-pytorch/torchtune#1101",
+    "after meta-pytorch/torchtune#1101",
     "loha.merge",
     "IncrementRoundedToFloat32",
     "ComputedInFloat32",
@@ -116,12 +116,12 @@ def loaded_without_effect(c, t):
     return right.through_weight(t, t["W0"])
 
 
-@bug("vllm-project/vllm, a bias in two places", "vera.forward", "BiasDoubled")
+@bug("no report: a bias in the base layer and in the wrapper", "vera.forward", "BiasDoubled")
 def bias_in_the_base_and_in_the_sum(c, t):
     delta = (t["lambda_b"][:, None] * t["B"]) @ (t["lambda_d"][:, None] * t["A"])
     return right.plus_bias(right.through_weight(t, t["W0"] + delta), t)
 
 
-@bug("huggingface/peft#734", "adalora.forward", "MissingBias")
+@bug("after huggingface/peft#734, layers without a bias", "adalora.forward", "MissingBias")
 def bias_forgotten(c, t):
     return t["X"] @ (t["W0"] + c["scale"] * (t["P"] * t["lam"]) @ t["Q"]).T

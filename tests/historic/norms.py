@@ -48,19 +48,19 @@ def bias_scaled_by_the_magnitude(c, t):
     return right.plus_bias(t["X"] @ V.T, t) * factor
 
 
-@bug("huggingface/peft#2153", "dora.forward", "MagnitudeOnBranch")
+@bug("after huggingface/peft#2153, why the factor minus one is there", "dora.forward", "MagnitudeOnBranch")
 def correction_of_the_base_left_out(c, t):
     V = right.direction(c, t)
     factor = t["m"][:, None] / right.row_norms(V)
     return right.through_weight(t, t["W0"] + factor * (right.scale(c) * t["B"] @ t["A"]))
 
 
-@bug("NVlabs/DoRA#30", "dora.forward", "MagnitudeIgnored", "NormMissing")
+@bug("after NVlabs/DoRA#30, what the base result is for", "dora.forward", "MagnitudeIgnored", "NormMissing")
 def magnitude_and_norm_left_out(c, t):
     return right.through_weight(t, right.direction(c, t))
 
 
-@bug("ooples/AiDotNet#256", "dora.backward", "MagnitudeIgnored")
+@bug("ooples/AiDotNet#256, DoRAAdapter", "dora.backward", "MagnitudeIgnored")
 def backward_of_plain_lora(c, t):
     V = right.direction(c, t)
     gm = ((t["gY"].T @ t["X"]) * V / right.row_norms(V)).sum(axis=1)
@@ -85,7 +85,7 @@ def gradients(c, t, *, detached):
 
 
 @bug(
-    "axolotl-ai-cloud/axolotl#3528, autograd sees the norm; detached declared",
+    "after huggingface/peft#1474, section 4.3 of the paper not read; detached declared",
     "dora.backward",
     "AttachedNorm",
 )
@@ -93,7 +93,11 @@ def gradient_through_the_norm(c, t):
     return gradients(c, t, detached=False)
 
 
-@bug("huggingface/peft#1474, detached as in the paper; attached declared", "dora.backward", "DetachedNorm")
+@bug(
+    "huggingface/peft 0.21.2, whose gradient is not the gradient; attached declared",
+    "dora.backward",
+    "DetachedNorm",
+)
 def no_gradient_through_the_norm(c, t):
     return gradients(c, t, detached=True)
 
@@ -104,7 +108,7 @@ def magnitude_broadcast_along_the_inputs(c, t):
     return V * t["m"] / right.row_norms(V)
 
 
-@bug("huggingface/peft#2049", "dora.forward", "NormEpsilon")
+@bug("after huggingface/peft#2049, rows of zeros", "dora.forward", "NormEpsilon")
 def epsilon_against_zero_rows(c, t):
     V = right.direction(c, t)
     return right.through_weight(t, t["m"][:, None] * V / (right.row_norms(V) + 1e-6))

@@ -11,37 +11,37 @@ def second(t):
     return t["D"] if "D" in t else t["B"] @ t["A"]
 
 
-@bug("huggingface/diffusers#13326, the order of make_kron", "lokr.merge", "KroneckerOrder")
+@bug("no report: the order of kron", "lokr.merge", "KroneckerOrder")
 def kronecker_factors_exchanged(c, t):
     return t["W0"] + right.scale(c) * np.kron(second(t), t["C"])
 
 
-@bug("kohya-ss/musubi-tuner#900", "lokr.forward", "KroneckerOrder")
+@bug("no report: the order of kron, in forward", "lokr.forward", "KroneckerOrder")
 def kronecker_factors_exchanged_in_forward(c, t):
     return right.through_weight(t, t["W0"] + right.scale(c) * np.kron(second(t), t["C"]))
 
 
-@bug("ooples/AiDotNet#256, HadamardProduct", "loha.forward", "ProductForHadamard", "SumForHadamard")
+@bug("after ooples/AiDotNet#256, HadamardProduct", "loha.forward", "ProductForHadamard", "SumForHadamard")
 def hadamard_replaced_by_a_sum(c, t):
     return right.through_weight(t, t["W0"] + right.scale(c) * (t["B1"] @ t["A1"] + t["B2"] @ t["A2"]))
 
 
-@bug("InvokeAI#3216, the first pair only", "loha.merge", "OnePairOnly")
+@bug("no report: one pair of names is looked up", "loha.merge", "OnePairOnly")
 def second_pair_not_loaded(c, t):
     return t["W0"] + right.scale(c) * t["B1"] @ t["A1"]
 
 
-@bug("kohya-ss/sd-scripts#586, factors combined one by one", "loha.merge", "HadamardForProduct")
+@bug("after kohya-ss/sd-scripts#586, factors combined one by one", "loha.merge", "HadamardForProduct")
 def factors_multiplied_one_by_one(c, t):
     return t["W0"] + right.scale(c) * (t["B1"] * t["B2"]) @ (t["A1"] * t["A2"])
 
 
-@bug("huggingface/peft#1564", "vera.merge", "VectorMissing")
+@bug("no report: one vector forgotten", "vera.merge", "MissingVector")
 def one_vector_not_trained(c, t):
     return t["W0"] + (t["lambda_b"][:, None] * t["B"]) @ t["A"]
 
 
-@bug("huggingface/peft#1900", "vera.backward", "VectorMissing")
+@bug("no report: one vector forgotten in a gradient", "vera.backward", "MissingVector")
 def gradient_without_the_other_vector(c, t):
     gW, B, A = t["gY"].T @ t["X"], t["B"], t["A"]
     W = t["W0"] + (t["lambda_b"][:, None] * B) @ (t["lambda_d"][:, None] * A)
@@ -52,12 +52,12 @@ def gradient_without_the_other_vector(c, t):
     }
 
 
-@bug("QingruZhang/AdaLoRA, singular values taken as magnitudes", "adalora.merge", "SignLost")
+@bug("no report: singular values cannot be negative, one thinks", "adalora.merge", "SignLost")
 def singular_values_without_sign(c, t):
     return t["W0"] + c["scale"] * (t["P"] * np.abs(t["lam"])) @ t["Q"]
 
 
-@bug("huggingface/peft#1540", "adalora.merge", "VectorMissing")
+@bug("no report: the middle factor forgotten", "adalora.merge", "MissingVector")
 def singular_values_left_out(c, t):
     return t["W0"] + c["scale"] * t["P"] @ t["Q"]
 
@@ -68,7 +68,7 @@ def averaged_over_the_batch(c, t):
     return g | {name: g[name] / max(len(t["X"]), 1) for name in ("gB", "gA")}
 
 
-@bug("agokrani/distillKitPlus#5", "vera.backward", "MeanForSum")
+@bug("after agokrani/distillKitPlus#5, how a loss is normalized", "vera.backward", "MeanForSum")
 def averaged_over_all_elements(c, t):
     gW, B, A = t["gY"].T @ t["X"], t["lambda_b"][:, None] * t["B"], t["lambda_d"][:, None] * t["A"]
     return {
@@ -95,25 +95,25 @@ def input_gradient_of_the_adapter_alone(c, t):
     return g | {"gX": g["gX"] - t["gY"] @ t["W0"]}
 
 
-@bug("unslothai/unsloth#3314", "lora-xs.backward", "AnotherGradient", "Transposed")
+@bug("no report: a gradient by the transposed rule", "lora-xs.backward", "AnotherGradient", "Transposed")
 def gradient_stored_in_the_other_place(c, t):
     gR = t["B"].T @ t["gY"].T @ t["X"] @ t["A"].T
     return {"gX": t["gY"] @ (t["W0"] + t["B"] @ t["R"] @ t["A"]), "gR": gR.T}
 
 
-@bug("Morizeyao/GPT2-Chinese#101", "rslora.backward", "OnlyOneRow")
+@bug("after Morizeyao/GPT2-Chinese#101, accumulation", "rslora.backward", "OnlyOneRow")
 def gradient_overwritten_not_added(c, t):
     last = {**t, "X": t["X"][-1:], "gY": t["gY"][-1:]}
     g, s = right.lora_gradients(t, right.root_scale(c)), right.root_scale(c)
     return g | {name: right.lora_gradients(last, s)[name] for name in ("gB", "gA")}
 
 
-@bug("huggingface/peft#1160", "oft.merge", "RotationTransposed")
+@bug("no report: the paper's side of the rotation", "oft.merge", "RotationInverted")
 def rotation_the_other_way(c, t):
     return rotated(t, -1)
 
 
-@bug("huggingface/peft OFT v1 and v2, the sign of the series", "oft.forward", "RotationTransposed")
+@bug("huggingface/peft 0.21.2, OFT against the paper", "oft.forward", "RotationInverted")
 def rotation_the_other_way_in_forward(c, t):
     return right.through_weight(t, rotated(t, -1))
 
@@ -131,14 +131,14 @@ def rotated(t, sign):
     return np.concatenate(blocks, axis=1).astype(t["W0"].dtype)
 
 
-@bug("huggingface/peft#696", "ia3.forward", "VectorChanged")
+@bug("no report: a vector applied in two places", "ia3.forward", "VectorChanged")
 def vector_applied_twice(c, t):
     if c["feedforward"]:
         return right.through_weight(t, t["W0"] * t["l"] * t["l"])
     return (right.through_weight(t, t["W0"]) * t["l"]) * t["l"]
 
 
-@bug("huggingface/peft#1816", "additive.merge", "RepeatForTile")
+@bug("no report: repeat for tile", "additive.merge", "RepeatForTile")
 def shared_numbers_repeated_not_tiled(c, t):
     (d, k), r = t["W0"].shape, len(t["A"])
     delta = np.repeat(t["B"], k // r, axis=1) + np.repeat(t["A"], d // r, axis=0)
@@ -150,6 +150,6 @@ def scale_of(c):
     return c["alpha"] / c["rank"] if "alpha" in c else 1.0
 
 
-@bug("huggingface/peft#1828", "symmetric.forward", "StartNotSubtracted")
+@bug("after huggingface/peft#1626, the base weight is not shifted", "symmetric.forward", "StartNotSubtracted")
 def start_not_taken_from_the_base(c, t):
     return right.lora(t, right.scale(c))

@@ -38,7 +38,11 @@ def up_and_down_exchanged(c, t):
     return stepped(t, c, {"B": c["lr"], "A": c["ratio"] * c["lr"]})
 
 
-@bug("deepspeedai/DeepSpeedExamples#756", "lora-plus.step", "RatioMissing")
+@bug(
+    "after deepspeedai/DeepSpeedExamples#756, a group with the rate of another",
+    "lora-plus.step",
+    "RatioMissing",
+)
 def group_with_the_rate_of_another(c, t):
     return stepped(t, c, {"B": c["lr"], "A": c["lr"]})
 
@@ -53,12 +57,12 @@ def epsilon_scaled_by_the_correction(c, t):
     return stepped(t, c, plus(c), scaled=True)
 
 
-@bug("goodfire-ai/spd#602, where the eps stands", "lora-plus.step", "EpsilonInsideRoot")
+@bug("after goodfire-ai/spd#602, where the eps stands", "lora-plus.step", "EpsilonInsideRoot")
 def epsilon_under_the_root(c, t):
     return stepped(t, c, plus(c), inside=True)
 
 
-@bug("MakazhanAlpamys/Soup#792, dB alone", "lora-plus.step", "FactorNotMoved")
+@bug("after unslothai/unsloth-zoo#606, some factors get no gradient", "lora-plus.step", "FactorNotMoved")
 def one_factor_never_moves(c, t):
     return {**stepped(t, c, plus(c)), "A": t["A"]}
 
@@ -68,13 +72,13 @@ def no_gradient_reaches_b(c, t):
     return {**stepped(t, c, plus(c)), "B": t["B"]}
 
 
-@bug("huggingface/peft, lorafa.py without 1 / s²", "lora-fa.step", "SquaredScaleMissing")
+@bug("no report: the correction without 1 / s²", "lora-fa.step", "SquaredScaleMissing")
 def correction_without_scale(c, t):
     A = t["A"]
     return np.linalg.solve(A @ A.T + c["damping"] * np.eye(len(A), dtype=A.dtype), t["gB"].T).T
 
 
-@bug("kohya-ss/sd-scripts#1233, LoRA+ with LoRA-FA", "lora-fa.step", "CorrectionMissing", "InputReturned")
+@bug("no report: plain AdamW on B", "lora-fa.step", "CorrectionMissing", "InputReturned")
 def gradient_not_corrected(c, t):
     return t["gB"].copy()
 
@@ -85,7 +89,9 @@ def penalty_never_computed(c, t):
 
 
 @bug(
-    "huggingface/peft 0.21.2, adalora/model.py: the norm, not its square", "adalora.penalty", "RootForSquare"
+    "huggingface/peft 0.21.2, adalora/model.py takes the norm, not its square",
+    "adalora.penalty",
+    "RootForSquare",
 )
 def norm_for_its_square(c, t):
     found = {"penalty": np.zeros((), dtype=t["P"].dtype)}
@@ -98,7 +104,7 @@ def norm_for_its_square(c, t):
     return found
 
 
-@bug("axolotl-ai-cloud/axolotl#3639, the budget exceeded", "adalora.schedule", "RoundedUp")
+@bug("after axolotl-ai-cloud/axolotl#3639, a budget exceeded", "adalora.schedule", "RoundedUp")
 def budget_rounded_up(c, t):
     step, start, end = c["step"], c["warmup"], c["total"] - c["cooldown"]
     if step <= start or step >= end:
@@ -107,7 +113,7 @@ def budget_rounded_up(c, t):
     return np.ceil(c["final"] + (c["initial"] - c["final"]) * left**3)
 
 
-@bug("huggingface/peft#1801", "adalora.schedule", "CooldownIgnored")
+@bug("after huggingface/peft#1801, phases of the schedule", "adalora.schedule", "CooldownIgnored")
 def final_phase_ignored(c, t):
     step, start, end = c["step"], c["warmup"], c["total"]
     if step <= start or step >= end - c["cooldown"]:
@@ -127,12 +133,12 @@ def ties_with_the_threshold_are_masked(c, t):
     return {f"keep.{i}": (t[n] > threshold).astype(np.int64) for i, n in enumerate(names)}
 
 
-@bug("QingruZhang/AdaLoRA, sums over a triple", "adalora.importance", "SumForMean")
+@bug("no report: sums over a triple", "adalora.importance", "SumForMean")
 def entries_added_for_averaged(c, t):
     return importance(c, t, add=np.sum)
 
 
-@bug("QingruZhang/AdaLoRA, the mean before the update", "adalora.importance", "StaleMean")
+@bug("no report: the mean before the update", "adalora.importance", "StaleMean")
 def spread_about_the_old_mean(c, t):
     return importance(c, t, stale=True)
 
@@ -160,17 +166,17 @@ def principal(c, t, *, shift=True, last=False):
     return {"W_base": t["W0"] - share if shift else t["W0"].copy(), "BA": share / s, "BBt": BBt}
 
 
-@bug("huggingface/peft#1626, base weight not updated", "pissa.init", "StartNotSubtracted", "InputReturned")
+@bug("huggingface/peft#1626, base weights not updated", "pissa.init", "StartNotSubtracted", "InputReturned")
 def base_keeps_its_principal_part(c, t):
     return principal(c, t, shift=False)
 
 
-@bug("ISEEKYAN/Megatron-LM#73, which end of the spectrum", "milora.init", "OtherEnd")
+@bug("after ISEEKYAN/Megatron-LM#73, which end of the spectrum", "milora.init", "OtherEnd")
 def largest_for_smallest(c, t):
     return principal(c, t)
 
 
-@bug("huggingface/peft#2104, init on the transposed weight", "olora.init", "Transposed", "ScaleApplied")
+@bug("huggingface/peft#2104, the transposed weight is factored", "olora.init", "Transposed", "ScaleApplied")
 def factored_through_the_transpose(c, t):
     Q, R = np.linalg.qr(t["W0"].T)
     r = c["rank"]
@@ -184,6 +190,6 @@ def factors_not_divided_by_the_scale(c, t):
     return {**found, "BA": right.scale(c) * found["BA"], "BBt": right.scale(c) * found["BBt"]}
 
 
-@bug("KohakuBlueleaf/LyCORIS#160, the start of the magnitude", "dora.init", "AnotherNorm")
+@bug("KohakuBlueleaf/LyCORIS#160, dora_mean_dim", "dora.init", "AnotherNorm")
 def magnitude_starts_at_the_mean(c, t):
     return t["W0"].mean(axis=1)

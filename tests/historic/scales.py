@@ -31,7 +31,7 @@ def merged_layer_without_scale(c, t):
     return right.through_weight(t, t["W0"] + t["B"] @ t["A"])
 
 
-@bug("ml-explore/mlx-examples#623", "lora.backward", "MissingScale")
+@bug("ml-explore/mlx-examples#623, the scale is not saved", "lora.backward", "MissingScale")
 def scale_lost_when_loading(c, t):
     return right.lora_gradients(t, 1.0)
 
@@ -58,22 +58,22 @@ def rank_stabilized_gradients_divided_by_rank(c, t):
     return right.lora_gradients(t, right.scale(c))
 
 
-@bug("turboderp-org/exllamav2#619", "rslora.forward", "RankMultiplied")
-def root_of_rank_multiplied_without_dividing(c, t):
-    return right.lora(t, c["alpha"] * c["rank"] ** 0.5)
+@bug("huggingface/peft#3473, an adapter combined by weight 1", "rslora.forward", "RankNotDivided", "SqrtRank")
+def combined_adapter_keeps_the_root(c, t):
+    return right.lora(t, right.root_scale(c) * c["rank"] ** 0.5)
 
 
-@bug("huggingface/peft#3761, adapter_config.json with use_rslora as text", "lora.forward", "SqrtRank")
+@bug('huggingface/peft 0.21.2, "use_rslora": "false" in adapter_config.json', "lora.forward", "SqrtRank")
 def flag_given_as_text_is_true(c, t):
     return right.lora(t, right.root_scale(c) if bool("false") else right.scale(c))
 
 
-@bug("KohakuBlueleaf/LyCORIS#172", "loha.merge", "SqrtRank")
+@bug("after KohakuBlueleaf/LyCORIS#172, the root of the rank for every method", "loha.merge", "SqrtRank")
 def hadamard_scale_by_root_of_rank(c, t):
     return t["W0"] + right.root_scale(c) * (t["B1"] @ t["A1"]) * (t["B2"] @ t["A2"])
 
 
-@bug("huggingface/peft#2180", "lokr.forward", "SquaredScale")
+@bug("after huggingface/peft#2180, where LoKr is scaled", "lokr.forward", "SquaredScale")
 def kronecker_scaled_twice(c, t):
     D = t["D"] if "D" in t else t["B"] @ t["A"]
     return right.through_weight(t, t["W0"] + right.scale(c) * np.kron(right.scale(c) * t["C"], D))
@@ -85,7 +85,7 @@ def divided_by_number_of_ranks_plus_epsilon(c, t):
     return right.through_weight(t, t["W0"] + c.get("scale", 1.0) / (len(t["lam"]) + 1e-5) * delta)
 
 
-@bug("huggingface/peft#1039", "vera.forward", "RankDivided")
+@bug("after huggingface/peft#1039, where VeRA had the scale of LoRA", "vera.forward", "RankDivided")
 def vera_divided_by_rank(c, t):
     delta = (t["lambda_b"][:, None] * t["B"]) @ (t["lambda_d"][:, None] * t["A"])
     return right.through_weight(t, t["W0"] + delta / len(t["A"]))
@@ -96,7 +96,7 @@ def rank_doubled_but_not_alpha(c, t):
     return t["W0"] + c["alpha"] / (2 * c["rank"]) * t["B"] @ t["A"]
 
 
-@bug("huggingface/peft#2489", "lora.forward", "BiasScaled")
+@bug("after huggingface/peft#2489, scale and bias", "lora.forward", "BiasScaled")
 def bias_scaled_with_the_increment(c, t):
     Y = t["X"] @ t["W0"].T + right.scale(c) * (t["X"] @ t["A"].T) @ t["B"].T
     return Y + right.scale(c) * t["bias"] if "bias" in t else Y
@@ -108,7 +108,7 @@ def alpha_stored_for_another_rank(c, t):
     return t["W0"] + c["alpha"] * np.kron(t["C"], D)
 
 
-@bug("MuLabPKU/PiSSA#35", "lora.backward", "SquaredScale")
+@bug("after MuLabPKU/PiSSA#35, the scale in two places", "lora.backward", "SquaredScale")
 def scale_in_the_bottleneck_and_in_the_sum(c, t):
     s = right.scale(c)
     gZ = s * (t["gY"] @ t["B"])

@@ -13,8 +13,8 @@ from lora_np.conformance.vectors.format import Case, laid_out
 Arrays = Mapping[str, np.ndarray]
 Answer = Callable[[Mapping[str, Any], Arrays], Any]
 
-ENOUGH = 6
-"""Failing cases that the diagnoser looks at: more make it surer, and slower."""
+ENOUGH, ENOUGH_GRADIENTS = 12, 6
+"""Failing cases that the diagnoser looks at: more make it surer, and slower, above all for gradients."""
 
 
 class Bug(NamedTuple):
@@ -97,11 +97,12 @@ def varied(
     answered = [(case, got) for case, got in failing if got is not None]
     configs: Counter[str] = Counter()
     order = []
-    for case, got in answered:
+    for case, _ in answered:
         key = repr(sorted(case.config.items(), key=str))
         order.append((configs[key], case.dtype != "float64", len(order)))
         configs[key] += 1
-    return [answered[place[2]] for place in sorted(order)[:ENOUGH]]
+    gradients = bool(answered) and answered[0][0].operation == "backward"
+    return [answered[place[2]] for place in sorted(order)[: ENOUGH_GRADIENTS if gradients else ENOUGH]]
 
 
 def is_asked(case: Case) -> bool:

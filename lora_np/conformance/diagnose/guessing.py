@@ -90,10 +90,24 @@ def _unmerged(q: Question, model: Model, t: Tensors, s: float) -> Array:
     if q.method == "ia3":
         return t["W"] / model.weight(t | {"W0": np.ones(t["W"].shape)}, q.config, s)
     if q.method == "oft":
-        return rotated(t, lambda Q: np.swapaxes(rotation_of(q.config)(Q), 1, 2), q.config, "W")
+        turn = rotation_of(q.config)
+        return rotated(t, lambda Q: np.linalg.inv(turn(Q)), q.config, "W")
     if q.method == "dora":
         return (t["lengths"] / t["m"])[:, None] * t["W"] - s * lora(t)
+    if q.method == "lora-conv2d" and q.config.get("form") != "loralib":
+        return _without_adapter(q, model, t, s)
     return t["W"] - model.weight(t | {"W0": np.zeros(t["W"].shape)}, q.config, s)
+
+
+def _without_adapter(q: Question, model: Model, t: Tensors, s: float) -> Array:
+    """Take a convolution's adapter out of a kernel over all channels, and keep each group's own."""
+    groups, (d, k) = int(q.config.get("groups", 1)), t["W"].shape[:2]
+    inside = k // groups
+    dense = t["W"] - model.weight(t | {"W0": np.zeros((d, inside, *t["W"].shape[2:]))}, q.config, s)
+    parts = [
+        dense[g * d // groups : (g + 1) * d // groups, g * inside : (g + 1) * inside] for g in range(groups)
+    ]
+    return np.concatenate(parts)
 
 
 def true_scale(q: Question) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lora_np._typing import Array
-from lora_np.conformance.diagnose.applying import ACTIVATIONS, attention, bottleneck, convolution, with_bias
+from lora_np.conformance.diagnose.applying import attention, bottleneck, convolution, with_bias
 from lora_np.conformance.diagnose.formulas import Apply, Config, lora, qkv_increment, ungrouped
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_method, one
 from lora_np.conformance.diagnose.question import Question, Tensors
@@ -90,13 +90,15 @@ def _padding(q: Question) -> Iterator[Guess]:
         yield rows, "the padding token gives zeros"
         rows[q.tensors["X"] == pad] = q.tensors["W0"][pad]
         yield rows, "the padding token gets no increment"
-    elif q.operation == "backward":
-        yield answer_without_padding(q), "the padding token has a gradient"
     elif q.name == "W":
         rows[pad] = q.tensors["W0"][pad]
         yield rows, "the padding row gets no increment"
         rows[pad] = 0
         yield rows, "the padding row is zero"
+
+
+def _padded(q: Question) -> bool:
+    return q.method == "lora-embedding" and q.operation == "backward" and q.config.get("padding") is not None
 
 
 def answer_without_padding(q: Question) -> Array | None:
@@ -136,9 +138,15 @@ _inserted = of_method("houlsby", "pfeiffer")
 
 
 def _activation(q: Question) -> Iterator[Guess]:
-    for name in ACTIVATIONS:
-        if name != q.config.get("activation"):
+    for name in ("relu", "tanh", "gelu", "none"):
+        if not str(q.config.get("activation")).startswith(name):
             yield answer(q, output=_with_activation(name)), f"the activation is {name}"
+
+
+def _other_gelu(q: Question) -> Array | None:
+    forms = {"gelu": "gelu_tanh", "gelu_tanh": "gelu"}
+    other = forms.get(q.config.get("activation", ""))
+    return None if other is None else answer(q, output=_with_activation(other))
 
 
 def _with_activation(name: str) -> Apply:
@@ -204,15 +212,19 @@ def _appended(q: Question) -> Iterator[Guess]:
 
 HYPOTHESES = (
     Hypothesis("KernelFlipped", _conv, _flipped),
-    Hypothesis("GroupOrder", _conv, _groups),
-    Hypothesis("GeometryIgnored", _conv, _conv_config),
+    Hypothesis("GroupsMixed", _conv, _groups),
+    Hypothesis("WindowShifted", _conv, _conv_config),
     Hypothesis("PaddingRow", of_method("lora-embedding"), _padding),
-    Hypothesis("GroupOrder", of_method("lora-merged-qkv"), _group_order),
-    Hypothesis("ResidualMissing", _inserted, one(_no_residual, "the input is not added back")),
+    Hypothesis("PaddingTrained", _padded, one(answer_without_padding, "the padding token has a gradient")),
+    Hypothesis("PartsShifted", of_method("lora-merged-qkv"), _group_order),
+    Hypothesis("MissingResidual", _inserted, one(_no_residual, "the input is not added back")),
+    Hypothesis(
+        "ActivationApproximated", _inserted, one(_other_gelu, "gelu is the other of its two forms: erf, tanh")
+    ),
     Hypothesis("AnotherActivation", _inserted, _activation),
     Hypothesis("MissingBias", _inserted, _left_out),
     Hypothesis("BranchMissing", _prefix, one(_no_prefix, "as if there were no prefix")),
-    Hypothesis("SoftmaxScale", _prefix, _attention),
-    Hypothesis("PrefixAppended", _prefix, one(_values_appended, "keys are in front, values behind")),
-    Hypothesis("PrefixAppended", _prompt, _appended),
+    Hypothesis("MissingRootOfWidth", _prefix, _attention),
+    Hypothesis("PromptBehind", _prefix, one(_values_appended, "keys are in front, values behind")),
+    Hypothesis("PromptBehind", _prompt, _appended),
 )

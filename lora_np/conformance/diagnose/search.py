@@ -57,12 +57,8 @@ def diagnose(case: Case, got: Mapping[str, Array]) -> Diagnosis | None:
 
 def diagnoses(case: Case, got: Mapping[str, Array]) -> list[Diagnosis]:
     """List the diagnoses that hold, one for each name, simplest first: those that explain most of the wrong outputs."""
-    by_output = [
-        _of_output(question)
-        for name in case.outputs
-        if name in got and _is_wrong(question := Question(case, name, np.asarray(got[name])))
-    ]
-    return _ranked(by_output)
+    questions = [Question(case, name, np.asarray(got[name])) for name in case.outputs if name in got]
+    return _ranked([_of_output(question) for question in questions if _is_wrong(question)])
 
 
 def verdict(found: Iterable[Sequence[Diagnosis]]) -> Diagnosis | None:
@@ -93,11 +89,23 @@ def _ranked(found: Sequence[Mapping[str, Diagnosis]]) -> list[Diagnosis]:
 
 
 def _is_wrong(q: Question) -> bool:
-    return q.got.shape == q.want.shape and bool(q.wrong.any())
+    return q.got.shape != q.want.shape or bool(q.wrong.any())
+
+
+def _of_shape(q: Question) -> dict[str, Diagnosis]:
+    """Say whether the numbers are right and only the shape is not: transposed, or with axes too many or too few."""
+    for flag, turned in (("Transposed", q.got.T), ("AxisLost", q.got)):
+        fits = turned.size == q.want.size and (flag == "AxisLost" or turned.shape == q.want.shape)
+        if fits and not Question(q.case, q.name, turned.reshape(q.want.shape)).wrong.any():
+            words = f"{q.name} has the right numbers in the shape {q.got.shape} for {q.want.shape}"
+            return {flag: Diagnosis(flag, words, q.name, (), float("nan"), float("nan"))}
+    return {}
 
 
 def _of_output(q: Question) -> dict[str, Diagnosis]:
     """Try the table on one output: the first sentence of each name that explains it."""
+    if q.got.shape != q.want.shape:
+        return _of_shape(q)
     found: dict[str, Diagnosis] = {}
     for rank, hypothesis in enumerate(TABLE):
         if hypothesis.flag in found or not hypothesis.applies(q):
