@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from lora_np.conformance.definitions.definition import Config
-from lora_np.conformance.exact.functions import erf, relu, sqrt, tanh
+from lora_np.conformance.exact.functions import erf, relu, root_of_two_over_pi, sqrt, tanh
 from lora_np.conformance.exact.loops import Matrix, dot
 from lora_np.conformance.exact.number import Exact
 from lora_np.conformance.exact.tape import plain
@@ -34,13 +34,8 @@ def gelu_by_tanh(x: Any) -> Any:
     >>> gelu_by_tanh(0.0), round(gelu_by_tanh(1.0), 6)
     (0.0, 0.841192)
     """
-    if isinstance(plain(x), Exact):
-        import mpmath
-
-        root = mpmath.sqrt(2 / mpmath.pi)
-        factor, cubic = Exact(root, float(root), 1), Exact(Fraction(44715, 10**6), 0.044715, 1)
-    else:
-        factor, cubic = math.sqrt(2 / math.pi), 0.044715
+    cubic = Exact(Fraction(44715, 10**6), 0.044715, 1) if isinstance(plain(x), Exact) else 0.044715
+    factor = root_of_two_over_pi(x)
     return x * (tanh(factor * (x + cubic * (x * x * x))) + 1) / 2
 
 

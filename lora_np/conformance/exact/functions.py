@@ -119,6 +119,16 @@ def _erf_slope(x: Any) -> Any:
     return 2 / math.sqrt(math.pi) * math.exp(-x * x)
 
 
+def root_of_two_over_pi(like: Any) -> Any:
+    """Return √(2/π), rounded once, as the kind of number that `like` is."""
+    if not isinstance(plain(like), Exact):
+        return math.sqrt(2 / math.pi)
+    import mpmath
+
+    root = mpmath.sqrt(2 / mpmath.pi)
+    return Exact(root, float(root), 1)
+
+
 def relu(x: Any) -> Any:
     """Take the positive part; its slope at 0 is taken as 0."""
     if isinstance(x, Taped):
