@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from lora_np.conformance.vectors.generate.layers import USUAL_FLAGS, layer_recipes
+from lora_np.conformance.vectors.generate.pieces import overflowing, wrong_tensor
 from lora_np.conformance.vectors.generate.plan import Recipe
+from lora_np.conformance.vectors.generate.refusals import CONFIG_REFUSALS, FACTOR_REFUSALS, complete
 from lora_np.conformance.vectors.generate.situations import Situation, Sizes, rank_and_alpha, situations
 
 LAYER = {"X": ("N", "k"), "W0": ("d", "k"), "bias": ("d",)}
@@ -184,14 +186,14 @@ def recipes() -> list[Recipe]:
         for recipe in lora_like(method, few=True)
     ]
     return [
-        *lora_like("lora"),
-        *lora_like("rslora", exponent=0.5, salt="+"),
-        *lora_like("lora-fa"),
-        *same_layer,
-        *symmetric(),
-        *lora_xs(),
-        *vera(),
-        *adalora(),
-        *additive(),
-        *bitfit(),
+        *complete(lora_like("lora"), FACTOR_REFUSALS, CONFIG_REFUSALS),
+        *complete(lora_like("rslora", exponent=0.5, salt="+"), FACTOR_REFUSALS, CONFIG_REFUSALS),
+        *complete(lora_like("lora-fa"), wrong_tensor("B"), wrong_tensor("A", "RankError"), overflowing("B")),
+        *complete(same_layer),
+        *complete(symmetric(), wrong_tensor("B0"), wrong_tensor("A", "RankError"), overflowing("B")),
+        *complete(lora_xs(), wrong_tensor("R", "RankError"), wrong_tensor("B")),
+        *complete(vera(), wrong_tensor("lambda_b"), wrong_tensor("lambda_d", "RankError")),
+        *complete(adalora(), wrong_tensor("lam", "RankError"), wrong_tensor("P")),
+        *complete(additive(), wrong_tensor("B"), wrong_tensor("A", "RankError")),
+        *complete(bitfit()),
     ]
