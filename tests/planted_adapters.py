@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lora_np.conformance.vectors.format import Case, Output, Tensor
+from lora_np.errors import TargetError
 
 W0 = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 X = np.array([[1.0, -2.0, 4.0], [0.5, 8.0, -1.0]])
@@ -197,6 +198,13 @@ class Broken(Right):
 
     def __init__(self):
         raise OSError("the library is not there")
+
+
+class Refused(Right):
+    """Cannot be made here, and says so in our words."""
+
+    def __init__(self):
+        raise TargetError("not today")
 
 
 class Shifted(Doubles):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lora_np.conformance.runner.answer import Answer, MalformedAnswerError, Raised, as_json, from_json
-from lora_np.conformance.runner.remote import Remote
+from lora_np.conformance.runner.judging import judge
+from lora_np.conformance.runner.remote import Remote, _ending
 from lora_np.conformance.runner.run import Run
 from lora_np.conformance.runner.target import reach_command
 from lora_np.conformance.vectors.format import read_all
@@ -46,7 +47,7 @@ for line in sys.stdin:
     else: print(good, flush=True)
 """
 PROBLEMS = {
-    "silent": "no answer within 1 s",
+    "silent": "no answer within 3 s",
     "junk": "answered a line that is not JSON: 'Welcome to my library!'",
     "other id": "answered a line that is not the answer to",
     "dies": "the process ended with status 5: 'out of memory'",
@@ -64,20 +65,15 @@ def odd(program, **limits):
 def test_every_way_to_misbehave_is_reported_and_the_program_started_again():
     hows = [how for problem in PROBLEMS for how in (problem, "")]
     started = time.perf_counter()
-    with odd(ODD, limit=1.0) as target:
-        run = Run(target, level="gold")
-        records = [run.judge(lora_case(n, how=how)) for n, how in enumerate(hows, 1)]
-    assert time.perf_counter() - started < 60
-    # five cases without an answer are the most that one capability is asked for, so ask the rest anew
-    with odd(ODD, limit=1.0) as target:
-        answers = [target.ask(lora_case(n, how=how)) for n, how in enumerate(hows, 1)]
-    for record, answer, how in zip(records, answers, hows, strict=True):
-        if how:
-            assert answer.lost
-            assert PROBLEMS[how] in answer.problem
-            assert record.verdict == "error"
-        else:
-            assert answer.outputs["Y"].tolist() == [[-19, 32], [113.5, -14]]
+    with odd(ODD, limit=3.0) as target:
+        for number, how in enumerate(hows, 1):
+            case = lora_case(number, how=how)
+            answer = target.ask(case)
+            record = judge(case, answer, target.claims, "gold")
+            assert answer.lost == bool(how), (how, answer)
+            assert PROBLEMS.get(how, "") in record.problem
+            assert record.verdict == ("error" if how else "pass")
+    assert time.perf_counter() - started < 60  # the silent one would sleep that long
 
 
 def test_answers_that_run_ahead_are_noticed():
@@ -102,7 +98,7 @@ def test_answers_that_run_ahead_are_noticed():
 )
 def test_a_program_that_does_not_introduce_itself_is_refused(program, words):
     with pytest.raises(TargetError) as refused:
-        odd(program, start_limit=1.0)
+        odd(program, start_limit=1.0 if "sleep" in program else 60.0)
     assert words in str(refused.value)
 
 
@@ -121,6 +117,39 @@ def test_a_program_that_does_not_start_again_is_told_for_each_case(tmp_path):
         assert answer.lost
         assert "did not start again" in answer.problem
         assert "once only" in answer.problem
+
+
+def test_a_line_without_an_end_is_no_answer(monkeypatch):
+    monkeypatch.setattr("lora_np.conformance.runner.remote.LONGEST_LINE", 1000)
+    endless = ODD.replace(
+        'elif how == "a list": print("[]", flush=True)', 'elif how == "endless": print("x" * 5000)'
+    )
+    with odd(endless) as target:
+        assert target.ask(lora_case(1, how="endless")).problem == "answered a line without an end"
+        assert target.ask(lora_case(2)).outputs
+
+
+def test_a_program_that_does_not_leave_when_asked_is_killed(monkeypatch):
+    monkeypatch.setattr("lora_np.conformance.runner.remote.FAREWELL", 0.2)
+    target = odd(ODD + "\ntime.sleep(60)\n")
+    process = target._process
+    target.close()
+    assert process.poll() == -9
+    target.close()  # twice is once
+
+
+def test_an_answer_that_comes_just_as_the_time_ends_counts_and_the_program_is_started_again(monkeypatch):
+    with odd(ODD) as target:
+        line = (as_json("lora/forward#1", Answer({"Y": np.ones(1)})) + "\n").encode()
+        monkeypatch.setattr(target, "_exchange", lambda *_: (line, True))
+        assert target.ask(lora_case(1)).outputs["Y"] == [1.0]
+        monkeypatch.undo()
+        assert target.ask(lora_case(2)).outputs["Y"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(("code", "words"), [(0, "status 0"), (-9, "SIGKILL"), (-99, "signal 99")])
+def test_an_ending_is_named(code, words):
+    assert words in _ending(code)
 
 
 # ---- lines ----------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ function fromHex(text) {
   const digits = Number(BigInt("0x" + whole + (part || "")));
   let power = Number(exponent) - 4 * (part || "").length;
   let value = digits;
-  while (power < -1000) { value *= 2 ** -52; power += 52; if (value === 0) break; }
-  while (power > 900) { value *= 2 ** 52; power -= 52; }
+  for (; power < -1000; power += 52) value *= 2 ** -52; // 2 ** power alone would be 0
+  for (; power > 900; power -= 52) value *= 2 ** 52;
   return (sign ? -1 : 1) * value * 2 ** power;
 }
 
@@ -35,8 +35,10 @@ function toHex(x) {
 
 // ---- matrices: {rows, columns, data}, row by row; `round` keeps float32 cases in float32 --------------------------
 
+// All axes but the last are rows: what X has of them, Y and gX get back.
 function matrix(tensor) {
-  const [rows, columns] = tensor.shape.length === 2 ? tensor.shape : [1, tensor.shape[0]];
+  const columns = tensor.shape[tensor.shape.length - 1];
+  const rows = tensor.shape.slice(0, -1).reduce((a, b) => a * b, 1);
   return { rows, columns, data: tensor.hex.map(fromHex) };
 }
 
@@ -110,9 +112,9 @@ function answer(line) {
     const round = asked.dtype === "float32" ? Math.fround : (x) => x;
     const tensors = Object.fromEntries(Object.entries(asked.in).map(([name, t]) => [name, matrix(t)]));
     const found = operations[asked.operation](tensors, scale(asked.method, asked.config, round), round);
-    const out = Object.fromEntries(
-      Object.entries(found).map(([name, M]) => [name, { shape: [M.rows, M.columns], hex: M.data.map(toHex) }]),
-    );
+    const leading = (name, M) => (["Y", "gX"].includes(name) ? asked.in.X.shape.slice(0, -1) : [M.rows]);
+    const written = (name, M) => ({ shape: [...leading(name, M), M.columns], hex: M.data.map(toHex) });
+    const out = Object.fromEntries(Object.entries(found).map(([name, M]) => [name, written(name, M)]));
     return { id: asked.id, out };
   } catch (error) {
     return { id: asked.id, error: { class: error.name, message: error.message } };

@@ -31,6 +31,7 @@ from lora_np.conformance.runner.answer import (
 from lora_np.conformance.vectors.format import SUITE, Case
 from lora_np.errors import TargetError
 
+FAREWELL = 3.0  # seconds
 LONGEST_LINE = 1 << 26  # bytes: what runs on without an end is not an answer
 START_LIMIT = 120.0  # seconds: loading a framework takes a while
 
@@ -86,7 +87,11 @@ class Remote:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process: its input ends, and what is not gone in a moment is killed."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self._process.stdin.close()
+                self._process.wait(FAREWELL)
         self._stop()
 
     def __enter__(self) -> Remote:
