@@ -206,6 +206,12 @@ class TestOft:
         assert abs(found[0][0] - exact[0][0]) < 2 * q**4
         assert abs(found[0][1] - exact[0][1]) < 3 * q**5
 
+    def test_five_terms_are_undone_by_their_inverse(self):
+        """They make no rotation, so the transpose would not do: unmerging gives W0 exactly."""
+        t = {"W0": [[1, 2, 3], [4, 5, 6]], "q": [[F(1, 2), F(-1, 4), F(1, 8)]]}
+        merged = run("oft", "merge", t, neumann=5)["W"]
+        assert run("oft", "unmerge", {"W": merged, "q": t["q"]}, neumann=5)["W0"] == t["W0"]
+
     def test_sizes(self):
         """b (b − 1) / 2 numbers make a block of b; none makes one of 1."""
         assert [block_size(n) for n in (0, 1, 3, 6, 10)] == [1, 2, 3, 4, 5]
