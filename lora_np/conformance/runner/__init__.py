@@ -13,6 +13,5 @@ record       what becomes of a case, and of a run
 reproducer   a script that shows one failure again
 run          `check`: everything of the above, one case after the other
 
-The plugin for pytest is the module `pytest_lora_np`, outside the package, so that pytest loads nothing of it
-where it is not asked for; `pytest_cases` beside this file does its work.
+`pytest_plugin` offers all of it to pytest, and `pytest_cases` does its work there.
 """

@@ -1,4 +1,4 @@
-"""Every case a test of pytest, collected only where a target is named.  Floor 6.  See `pytest_lora_np`."""
+"""Every case a test of pytest, collected only where a target is named.  Floor 6.  See `pytest_plugin`."""
 
 from __future__ import annotations
 
