@@ -3,7 +3,7 @@
 The floors, each of which imports only from those below it:
 
 0 words     errors, checks, equations, atomic  1 algebra  rank, conventions, lora, merging
-2 uses      optim, gradient_view, cost, counts, subspace, prune
+2 uses      optim, gradient_view, cost, counts, subspace, prune, methods, layouts, adapters
 3 speed     backends                           4 networks  nn, training, datasets
 5 files     files                              6 for others  conformance, figures, bench, cli
 
@@ -35,7 +35,20 @@ from lora_np.lora import (
 from lora_np.merging import Merged, merge, unmerge
 
 if TYPE_CHECKING:
-    from lora_np import cost, counts, equations, gradient_view, optim, prune, rank, subspace
+    from lora_np import (
+        adapters,
+        conformance,
+        cost,
+        counts,
+        equations,
+        gradient_view,
+        layouts,
+        methods,
+        optim,
+        prune,
+        rank,
+        subspace,
+    )
     from lora_np.backends import get_backend
 
 __version__ = "0.1.0"
@@ -45,9 +58,11 @@ __all__ = [
     "LoraNpError",
     "LoraParams",
     "Merged",
+    "adapters",
     "backward",
     "backward_via_weight",
     "bias_gradient",
+    "conformance",
     "conventions",
     "cost",
     "counts",
@@ -59,9 +74,11 @@ __all__ = [
     "get_backend",
     "gradient_view",
     "init",
+    "layouts",
     "lora",
     "merge",
     "merging",
+    "methods",
     "optim",
     "project_gradient",
     "promote",
@@ -74,7 +91,20 @@ __all__ = [
     "unmerge",
 ]
 
-_LAZY = ("cost", "counts", "equations", "gradient_view", "optim", "prune", "rank", "subspace")
+_LAZY = (
+    "adapters",
+    "conformance",
+    "cost",
+    "counts",
+    "equations",
+    "gradient_view",
+    "layouts",
+    "methods",
+    "optim",
+    "prune",
+    "rank",
+    "subspace",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ MODULES = (
     "prune",
     "prune.groups",
     "prune.released",
+    "adapters",
     "backends",
 )
 INNER = {"prune.sum_by_label"}  # takes a Part, which only a Groups makes

@@ -31,6 +31,15 @@ REFUSALS = {
     "bias with two axes": (lambda: activations.group_dot(W, W, bias=ONES((1, 3))), ShapeError, "bias has 2 axes"),
     "bias of another type": (
         lambda: activations.group_dot(W, W, bias=ONES(3, np.float32)), DTypeError, "bias is float32"),
+    "columns of two widths": (
+        lambda: activations.group_dot_columns(ONES((1, 3)), ONES((1, 2))), ShapeError, "X (1, 3) and gX (1, 2)"),
+    "no rows at a time": (lambda: activations.group_dot(W, W, tile=0), ConfigError, "tile"),
+    "outputs a list": (lambda: activations.group_dot([[1.0]], ONES((1, 1))), DTypeError, "gY"),
+    "gradients of one factor": (lambda: gradients.estimated(P, (P.B,)), ConfigError, "g must be the pair"),
+    "three sides": (lambda: groups.entries([], (2, 2, 2)), GroupError, "shape must be the pair"),
+    "sides in a list": (lambda: groups.entries([], [2, 2]), GroupError, "shape must be the pair"),
+    "groups to leave": (lambda: masks.mask_across({"a": ONES(2)}, 0.0, least=-1), ConfigError, "least"),
+    "released: half a step": (lambda: released.outcome([2], 0.5, total=2.5), ConfigError, "got float 2.5"),
     "form of importance": (lambda: criteria.importance(W, W, groups.rows(2), form="sum"), ConfigError, "form"),
     "form of line sums": (lambda: criteria.line_sums(W, W, axis=0, form="sum"), ConfigError, "form"),
     "form of a sum of sums": (
@@ -49,7 +58,7 @@ REFUSALS = {
     "factors of another type": (scored(W, Adapted(W, SINGLE, 1.0)), DTypeError, "B is float32"),
     "scale NaN": (scored(W, Adapted(W, P, NAN)), ConfigError, "scale"),
     "gY a list": (lambda: gradients.exact([[1.0]], ONES((1, 3))), DTypeError, "gY"),
-    "X a single number": (lambda: gradients.exact(ONES((1, 2)), np.float64(1.0)), ShapeError, "X"),
+    "X a single number": (lambda: gradients.exact(ONES((1, 2)), np.float64(1.0)), ShapeError, "X has no axes"),
     "rate of the estimate": (lambda: gradients.estimated(P, P, lr=NAN), ConfigError, "lr"),
     "scale of the last step": (
         lambda: gradients.from_previous_step(P, P, lr=1.0, scale=NAN), ConfigError, "scale"),
@@ -134,6 +143,11 @@ def test_what_lies_on_a_limit_is_allowed():
     kept = released.prune_once(ONES(3), ONES(3, bool), 0.0, target=0.5)
     assert kept.all()
     assert released.prune_once(ONES(3), np.array([True, False, True]), 0.9, target=0.0).sum() == 2
+    assert gradients.exact(np.array([1.0, 2.0]), np.array([3.0])).tolist() == [
+        [3.0],
+        [6.0],
+    ]  # one row, no batch axis
+    assert schedule.cubic(0.0, total=ALMOST_NOTHING, final=0.5) == 0.0
     assert schedule.cubic(0.0, total=1.0, final=ALMOST_NOTHING, warmup=ALMOST_NOTHING) == 0.0
 
 
