@@ -55,7 +55,8 @@ def main(
         mutants = sorted(random.Random(seed).sample(mutants, min(sample, len(mutants))), key=lambda m: m.key)
     run = MutationRun(mutants, {m.module: paths[m.module] for m in mutants})
     with threadpool_limits(1):  # processes are forked
-        options = ["-q", "-p", "no:cacheprovider"]
+        imported = "ignore::pytest.PytestAssertRewriteWarning"  # the engine is loaded: it is what mutates
+        options = ["-q", "-p", "no:cacheprovider", "-W", imported]
         status = pytest.main([*options, *_tests(run.paths)], plugins=[run])
     if run.broken or status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         typer.echo(f"the true code does not pass: {run.broken or status}")
