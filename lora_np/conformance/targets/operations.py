@@ -14,6 +14,7 @@ import numpy as np
 
 from lora_np.adapters.adapter import LoraAdapter
 from lora_np.conformance.targets import layers
+from lora_np.conformance.targets.pruning import PRUNING, numbered
 from lora_np.lora import LoraParams, scaling
 
 Config = Mapping[str, Any]
@@ -144,11 +145,6 @@ def adalora_budget(config: Config, t: Tensors) -> dict[str, Any]:
     return {f"keep.{i}": one for i, one in enumerate(kept)}
 
 
-def numbered(t: Tensors, name: str) -> list[np.ndarray]:
-    """List the tensors name.0, name.1, ..."""
-    return [t[f"{name}.{i}"] for i in range(sum(key.startswith(f"{name}.") for key in t))]
-
-
 # ---- several adapters as one, compared on the increment s B A ------------------------------------------------------
 
 
@@ -167,7 +163,22 @@ def combine(kind: str, config: Config, t: Tensors) -> dict[str, Any]:
     return {"delta": found.delta() if isinstance(found, LoraAdapter) else found}
 
 
+def mixed(config: Config, t: Tensors) -> dict[str, Any]:
+    """Apply to each row its own adapter, or none, and pull gY back."""
+    from lora_np.adapters.mixed import backward_mixed, forward_mixed
+
+    pairs = zip(numbered(t, "B"), numbered(t, "A"), config["scales"], strict=True)
+    adapters = {str(i): LoraAdapter(LoraParams(B, A), scale) for i, (B, A, scale) in enumerate(pairs)}
+    rows = [None if at < 0 else str(at) for at in t["rows"].tolist()]
+    Y, Z = forward_mixed(t["X"], t["W0"], adapters, rows, bias=t.get("bias"))
+    gX, found = backward_mixed(t["gY"], t["X"], Z, t["W0"], adapters, rows)
+    factors = {f"g{name}.{i}": x for i, g in found.items() for name, x in g._asdict().items()}
+    return {"Y": Y, "gX": gX, **factors}
+
+
 OPERATIONS: dict[str, Function] = {
+    "lora.mixed": mixed,
+    **PRUNING,
     **{f"{method}.init": partial(decomposed, method) for method in ("pissa", "milora", "olora")},
     "lora-xs.init": lora_xs_init,
     "dora.init": dora_init,

@@ -130,6 +130,27 @@ FLAGS: dict[str, Flag] = {
     "StaleMerge": Flag(
         "STATE", "a merged weight is not renewed when the adapter changes", "an old increment stays"
     ),
+    "DoubleMerge": Flag(
+        "STATE", "an adapter is merged or activated twice, or counted twice", "its increment acts twice"
+    ),
+    "BaseCorrupted": Flag(
+        "STATE", "unmerging takes out what was not put in", "the base is not what it was, for good"
+    ),
+    "WrongActive": Flag(
+        "STATE", "merging changes which adapters act, or an inactive one acts", "another function"
+    ),
+    "UnknownName": Flag(
+        "STATE", "a name that nobody has is passed over", "a typo has no effect and no error"
+    ),
+    "LengthsTruncated": Flag(
+        "STATE", "of two lists of different lengths the longer is cut", "an adapter or a weight is dropped"
+    ),
+    "DisabledActs": Flag(
+        "STATE", "a disabled adapter acts, or one that is enabled again does not", "wrong Y"
+    ),
+    "LostOnSave": Flag("STATE", "what is loaded is not what was saved", "a scale or a state is lost"),
+    "RowsMixed": Flag("STATE", "rows of one batch go through another's adapter", "one task answers another"),
+    "HalfDone": Flag("STATE", "a refused step has changed something", "a state that nobody asked for"),
     "RatioOnWrongFactor": Flag(
         "STEP", "the learning rates of two factors are exchanged", "both steps are wrong"
     ),
@@ -138,6 +159,44 @@ FLAGS: dict[str, Flag] = {
     "DecompositionGap": Flag(
         "SPECTRUM", "singular values are well apart", "the subspaces are well determined"
     ),
+    # several adapters
+    "WeightsIgnored": Flag("COMBINE", "the weights of the adapters are not applied", "each counts the same"),
+    "WeightsNormalized": Flag("COMBINE", "weights are divided by their sum", "off by that sum"),
+    "SignOnWrongFactor": Flag(
+        "COMBINE",
+        "a negative weight puts its sign on both factors, or on none",
+        "it is added, not subtracted",
+    ),
+    "NoMajority": Flag("TIES", "signs of equal mass: none is elected", "a sign is made up"),
+    "RowsExchanged": Flag("COMBINE", "a row gets the adapter of another one", "wrong values in some rows"),
+    # pruning
+    "SquareOfSum": Flag(
+        "IMPORTANCE",
+        "the square of a group's sum, its sum of squares and its sum of sizes confused",
+        "other ranks",
+    ),
+    "ThirdTermMissing": Flag(
+        "IMPORTANCE", "the product of both gradients is left out, or has another sign", "off by lr gB gA"
+    ),
+    "GroupsShifted": Flag(
+        "IMPORTANCE", "weights count for another group, or free ones for any", "wrong scores"
+    ),
+    "WindowIgnored": Flag(
+        "SCHEDULE", "warm-up or cool-down is not taken off", "pruning starts or ends elsewhere"
+    ),
+    "PrunedAgain": Flag(
+        "TIES", "a pruned group comes back when its score is high", "more or others are kept"
+    ),
+    "BiasCorrectionMissing": Flag(
+        "STEP", "averages that start at zero are not debiased", "too small at first"
+    ),
+    # long runs of an optimizer
+    "LongRun": Flag("STEP", "a thousand steps", "a mistake in the state shows late"),
+    "EpsInsideRoot": Flag("STEP", "eps is added under the root", "other steps where gradients are small"),
+    "DecayCoupled": Flag("STEP", "weight decay goes through the averages", "Adam's step in place of AdamW's"),
+    "RateInsideVelocity": Flag("STEP", "the rate stands in the velocity, or is damped", "off at every step"),
+    # counts
+    "FrozenCounted": Flag("COUNT", "tensors that are not trained are counted", "the count is too high"),
 }
 
 
