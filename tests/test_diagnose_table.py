@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lora_np.conformance.diagnose import diagnoses, rules, steps
+from lora_np.conformance.diagnose import combining, diagnoses, rules, steps
 from lora_np.conformance.diagnose.guessing import IMPOSSIBLE, answer, has_model
 from lora_np.conformance.diagnose.names import NAMES
 from lora_np.conformance.diagnose.question import Question
@@ -23,6 +23,7 @@ SWITCHED = {
     **rules.BUDGET,
     **rules.STARTS,
     **rules.MAGNITUDES,
+    **combining.ALL,
 }
 
 
@@ -71,7 +72,7 @@ def test_without_a_mistake_the_models_give_the_expected_values(capability):
             assert (np.abs(found - q.want) <= q.room(found)).all(), (case.id, name)
 
 
-@pytest.mark.parametrize("capability", sorted(SWITCHED))
+@pytest.mark.parametrize("capability", sorted(SWITCHED.keys() & by_capability().keys()))
 def test_without_a_switch_the_operations_give_the_expected_values(capability):
     """Steps, penalties, importance, schedules, budgets and starting points."""
     for case in by_capability()[capability]:
@@ -135,10 +136,12 @@ def test_the_names_of_mistakes_are_described_and_shared_with_the_vectors():
     """Names that the vectors carry as flags are spelled as the diagnoser spells them, and every name has a meaning."""
     names = {one.flag for one in TABLE}
     shared = """
-        MissingScale SquaredScale ScaleInverted RankDivided SqrtRank Transposed FactorsSwapped KroneckerOrder
-        SignFlipped MeanForSum MissingBias BiasScaled InputRoundedToFloat32 InputRoundedToBfloat16 DetachedNorm AttachedNorm
-        MissingVector WrongSide RotationInverted TriangleOrder ActivationApproximated MissingResidual
-        MissingRootOfWidth PromptBehind PartsShifted GroupsMixed WindowShifted PaddingTrained StaleMerge RatioOnWrongFactor TiedScores
+        MissingScale SquaredScale ScaleInverted RankDivided SqrtRank Transposed FactorsSwapped
+        KroneckerOrder SignFlipped MeanForSum MissingBias BiasScaled InputRoundedToFloat32
+        InputRoundedToBfloat16 DetachedNorm AttachedNorm MissingVector WrongSide RotationInverted
+        TriangleOrder ActivationApproximated MissingResidual MissingRootOfWidth PromptBehind
+        PartsShifted GroupsMixed WindowShifted PaddingTrained StaleMerge RatioOnWrongFactor
+        TiedScores
     """
     assert set(shared.split()) <= names & FLAGS.keys()
     assert names <= NAMES.keys()

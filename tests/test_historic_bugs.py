@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+import tests.historic.combining
 import tests.historic.layouts
 import tests.historic.merges
 import tests.historic.norms
@@ -15,10 +16,12 @@ import tests.historic.products
 import tests.historic.rules
 import tests.historic.scales
 from lora_np.conformance.runner.run import check
-from lora_np.conformance.vectors.format import read_all
-from tests.historic.seeding import BUGS, Found, Wrong, run
+from lora_np.conformance.vectors.format import read_all, shipped
+from tests.historic.seeding import BUGS as SEEDED
+from tests.historic.seeding import Found, Wrong, run
 
 SUBJECTS = (
+    tests.historic.combining,
     tests.historic.scales,
     tests.historic.layouts,
     tests.historic.merges,
@@ -29,6 +32,13 @@ SUBJECTS = (
 """Imported, they have registered their bugs."""
 
 LEAST_BUGS, LEAST_NAMED = 60, 0.9
+
+SHIPPED = {
+    path.relative_to(shipped()).with_suffix("").as_posix().replace("/", ".")
+    for path in shipped().glob("*/*.json")
+}
+BUGS = [seeded for seeded in SEEDED if seeded.capability in SHIPPED]
+"""Those of capabilities that have vectors."""
 
 
 @pytest.fixture(scope="module")

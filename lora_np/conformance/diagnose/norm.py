@@ -128,6 +128,11 @@ HYPOTHESES = (
         lambda t, s: _direction(t, s) / _factor(t, s),
     ),
     _weight(
+        "MagnitudeInverted",
+        "the norm multiplies for divides",
+        lambda t, s: t["m"][:, None] * _direction(t, s) * row_norms(_direction(t, s)),
+    ),
+    _weight(
         "MagnitudeAxis",
         "the magnitude multiplies columns for rows",
         lambda t, s: t["m"] * _direction(t, s) / row_norms(_direction(t, s)),

@@ -12,6 +12,7 @@ import numpy as np
 from lora_np._typing import Array
 from lora_np.conformance.diagnose.applying import ia3, linear
 from lora_np.conformance.diagnose.formulas import (
+    Weight,
     adding,
     cayley,
     lora,
@@ -20,6 +21,7 @@ from lora_np.conformance.diagnose.formulas import (
     rotation_of,
     second_of_kronecker,
     skew_blocks,
+    weight_of,
 )
 from lora_np.conformance.diagnose.guessing import Guess, Hypothesis, answer, of_method, one
 from lora_np.conformance.diagnose.question import Question, Tensors
@@ -44,6 +46,23 @@ def _ones(flag: str, method: str, *names: str) -> Hypothesis:
             yield answer(q, **{name: q.tensors[name] ** 2}), f"{name} is applied twice"
 
     return Hypothesis(flag, of_method(method), guesses)
+
+
+def _divided(method: str, *names: str) -> Hypothesis:
+    """Make a row from vectors that divide for multiply."""
+
+    def guesses(q: Question) -> Iterator[Guess]:
+        for name in names:
+            yield answer(q, weight=_with_inverse(method, name)), f"{name} divides for multiplies"
+
+    return Hypothesis("VectorChanged", of_method(method), guesses)
+
+
+def _with_inverse(method: str, name: str) -> Weight:
+    right = weight_of(method)
+    if right is None:
+        raise KeyError(method)
+    return lambda t, c, s: right(t | {name: 1 / t[name]}, c, s)
 
 
 def _pair(t: Tensors, i: int) -> Array:
@@ -162,6 +181,8 @@ HYPOTHESES = (
     ),
     _increment("VectorsSwapped", "vera", "lambda_b and lambda_d are swapped", _swapped_lambdas),
     _ones("MissingVector", "vera", "lambda_b", "lambda_d"),
+    _divided("vera", "lambda_b", "lambda_d"),
+    _divided("adalora", "lam"),
     _increment(
         "VectorAdded",
         "vera",

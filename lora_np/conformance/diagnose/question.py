@@ -130,7 +130,7 @@ class Question:
         """Tell whether one element of a guess is near enough to what was got that the others are worth computing."""
         if self.got.shape != self.want.shape:
             return False
-        got, far = self.got[index], 2.0**20 * self.units * self.u * self.size[index]
+        got, far = float(self.got[index]), 2.0**20 * self.units * self.u * float(self.size[index])
         return not abs(guess - got) > 1e-2 * (abs(guess) + abs(got)) + far
 
     def room(self, guess: Array) -> Array:

@@ -25,26 +25,25 @@ def _upstream(q: Question) -> Array:
 
 
 def _means(q: Question) -> Iterator[Guess]:
-    gY = _upstream(q)
-    for count, what in _counts(gY):
+    for count, what in _counts(q):
         if count > 1:
             yield q.want / count, f"divided by {count}, {what}: a mean for a sum?"
             yield q.want / math.sqrt(count), f"divided by the square root of {count}, {what}"
 
 
 def _sums(q: Question) -> Iterator[Guess]:
-    for count, what in _counts(_upstream(q)):
+    for count, what in _counts(q):
         if count > 1:
             yield q.want * count, f"multiplied by {count}, {what}: a sum for a mean?"
 
 
-def _counts(gY: Array) -> list[tuple[int, str]]:
+def _counts(q: Question) -> list[tuple[int, str]]:
+    gY, r = _upstream(q), int(q.config.get("rank", 1))
     counts = [(gY.shape[0], "the number of rows")] if gY.ndim else []
-    return [
-        *counts,
-        (gY.size, "the number of elements"),
-        (gY.shape[-1] if gY.ndim else 1, "the number of outputs"),
-    ]
+    counts += [(gY.size, "the number of elements"), (gY.shape[-1] if gY.ndim else 1, "the number of outputs")]
+    if "X" in q.tensors and q.tensors["X"].ndim:
+        counts.append((q.tensors["X"].shape[-1], "the number of inputs"))
+    return [*counts, (r * r, "the rank squared")]
 
 
 def _scaled(q: Question) -> Iterator[Guess]:

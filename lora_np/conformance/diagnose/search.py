@@ -10,6 +10,7 @@ import numpy as np
 from lora_np._typing import Array
 from lora_np.conformance.diagnose import (
     axes,
+    combining,
     fallback,
     layouts,
     norm,
@@ -30,6 +31,7 @@ TABLE: tuple[Hypothesis, ...] = (
     *fallback.FIRST,
     *steps.HYPOTHESES,
     *rules.HYPOTHESES,
+    *combining.HYPOTHESES,
     *numbers.HYPOTHESES,
     *scale.HYPOTHESES,
     *parts.HYPOTHESES,
