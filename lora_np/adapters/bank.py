@@ -216,7 +216,8 @@ class AdapterBank:
 
         Raises `ConfigError` for what `snapshot` cannot have written, and what `add`, `activate` and `merge` raise.
         """
-        return files.from_arrays(cls, snapshot)
+        made: AdapterBank = files.from_arrays(cls, snapshot)
+        return made
 
     # ---- inner ---------------------------------------------------------------------------------------------------
 

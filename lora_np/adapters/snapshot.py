@@ -8,8 +8,8 @@ made from the base again, the same to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from array_api_compat import array_namespace
 
@@ -17,11 +17,11 @@ from lora_np._typing import Array
 from lora_np.errors import ConfigError
 from lora_np.lora import LoraParams
 
-if TYPE_CHECKING:
-    from lora_np.adapters.bank import AdapterBank
+Bank = Any
+"""An `AdapterBank`; not by that name, because `bank` imports this file."""
 
 
-def to_arrays(bank: AdapterBank) -> dict[str, Array]:
+def to_arrays(bank: Bank) -> dict[str, Array]:
     """Write a bank down."""
     xp, order = array_namespace(bank.W0), list(bank.adapters)
     found = {"base": bank.W0}
@@ -33,7 +33,7 @@ def to_arrays(bank: AdapterBank) -> dict[str, Array]:
     return {**found, "enabled": xp.asarray([int(bank.enabled)], dtype=xp.int64)}
 
 
-def from_arrays(kind: type[AdapterBank], snapshot: Any) -> AdapterBank:
+def from_arrays(kind: Callable[[Array], Bank], snapshot: Any) -> Bank:
     """Make the bank again, by its own operations: what they refuse is refused here."""
     if not isinstance(snapshot, Mapping):
         raise ConfigError(f"snapshot must be a dict of arrays, got {type(snapshot).__name__}")
