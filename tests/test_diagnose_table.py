@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lora_np.conformance.diagnose import combining, diagnoses, rules, steps
+from lora_np.conformance.diagnose import combining, diagnoses, pruning, rules, steps
 from lora_np.conformance.diagnose.guessing import IMPOSSIBLE, answer, has_model
 from lora_np.conformance.diagnose.names import NAMES
 from lora_np.conformance.diagnose.question import Question
@@ -24,6 +24,11 @@ SWITCHED = {
     **rules.STARTS,
     **rules.MAGNITUDES,
     **combining.ALL,
+    **pruning.IMPORTANCE,
+    **pruning.RELEASED,
+    **pruning.AVERAGE,
+    **pruning.SCHEDULE,
+    **pruning.MASK,
 }
 
 

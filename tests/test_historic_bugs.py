@@ -13,6 +13,7 @@ import tests.historic.layouts
 import tests.historic.merges
 import tests.historic.norms
 import tests.historic.products
+import tests.historic.pruning
 import tests.historic.rules
 import tests.historic.scales
 from lora_np.conformance.runner.run import check
@@ -27,6 +28,7 @@ SUBJECTS = (
     tests.historic.merges,
     tests.historic.norms,
     tests.historic.products,
+    tests.historic.pruning,
     tests.historic.rules,
 )
 """Imported, they have registered their bugs."""
@@ -76,7 +78,7 @@ def test_at_least_sixty_were_reported_somewhere():
     "after" says that the thread is about the same mistake in another place, "no report" that none was found.
     """
     assert all(
-        re.match(r"no report: |(after )?[\w-]+/[\w.-]+( \d|#\d)|(after )?loralib \d", one.source)
+        re.match(r"no report: |(after )?[\w-]+/[\w.-]+( \d| 4da|#\d)|(after )?loralib \d", one.source)
         for one in BUGS
     )
     reported = [one for one in BUGS if not one.source.startswith("no report")]
