@@ -1,7 +1,7 @@
 """Writing a file whole or not at all.  Floor 0.  Knows nothing of what is in it."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -10,13 +10,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises `OSError` where the directory cannot be written.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_whole(Path(folder, "a.json"), b"{}")
     ...     os.listdir(folder)
     ['a.json']
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # less the user's umask, as `open` does
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

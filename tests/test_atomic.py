@@ -33,3 +33,10 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path, 
 def test_a_directory_that_is_not_there_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_whole(Path(tmp_path, "nowhere", "results.json"), b"new")
+
+
+def test_others_may_read_it_as_they_may_any_new_file(tmp_path):
+    plain, whole = tmp_path / "plain", tmp_path / "whole"
+    plain.write_bytes(b"x")
+    write_whole(whole, b"x")
+    assert whole.stat().st_mode == plain.stat().st_mode
