@@ -117,6 +117,10 @@ def diagnosis(case: Case, answer: Answer) -> tuple[str, str]:
     if not answer.outputs:
         return "", ""
     try:
+        if case.operation == "state":
+            from lora_np.conformance.state.explaining import explain
+
+            return explain(case, answer.outputs)
         from lora_np.conformance.diagnose import diagnose
 
         found = diagnose(case, dict(answer.outputs))

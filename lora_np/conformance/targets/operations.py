@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lora_np.adapters.adapter import LoraAdapter
-from lora_np.conformance.targets import layers
+from lora_np.conformance.targets import bank_state, layers
 from lora_np.conformance.targets.pruning import PRUNING, numbered
 from lora_np.lora import LoraParams, scaling
 
@@ -177,6 +177,7 @@ def mixed(config: Config, t: Tensors) -> dict[str, Any]:
 
 
 OPERATIONS: dict[str, Function] = {
+    "lora.state": bank_state.state,
     "lora.mixed": mixed,
     **PRUNING,
     **{f"{method}.init": partial(decomposed, method) for method in ("pissa", "milora", "olora")},

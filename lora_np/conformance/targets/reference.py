@@ -14,6 +14,7 @@ import numpy as np
 
 from lora_np.conformance.runner.adapter import own_version
 from lora_np.conformance.targets import layers
+from lora_np.conformance.targets.bank_state import CHOICES
 from lora_np.conformance.targets.layers import LAYERS
 from lora_np.conformance.targets.operations import OPERATIONS, Config, Function, Tensors
 from lora_np.conformance.vectors.format import HALF_TYPES
@@ -90,6 +91,7 @@ class Reference(Tabled):
         "dora.norm": "detached, attached",
         "gelu": "erf, tanh",
         "oft.side": "paper, transposed",
+        **CHOICES,
     }
 
     def __init__(self) -> None:

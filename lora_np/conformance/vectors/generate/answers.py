@@ -98,7 +98,8 @@ def _outputs(recipe: Recipe, plan: Plan, where: str) -> Mapping[str, Output]:
     if recipe.road is None:
         raise RefusedError(f"{where}: there is no second road")
     inputs = {name: exact_tensor(tensor) for name, tensor in plan.inputs.items()}
-    results = evaluate(recipe.evaluate(), inputs, plan.config)
+    config = {**plan.config, "script": plan.script} if plan.script else plan.config
+    results = evaluate(recipe.evaluate(), inputs, config)
     second = recipe.road(plan)
     if set(second) != set(results):
         raise RefusedError(f"{where}: outputs {sorted(results)}, by the second road {sorted(second)}")
