@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lora_np.conformance.targets import peft_state
 from lora_np.conformance.targets.torch_bridge import Tensors, array, pulled_back, tensor
 
 Config = Mapping[str, Any]
@@ -121,7 +122,7 @@ class Peft:
 
     name = "peft"
     dtypes: tuple[str, ...] = ("float32", "float64")
-    options: Mapping[str, str] = {"dora.norm": "detached"}
+    options: Mapping[str, str] = {"dora.norm": "detached", **peft_state.CHOICES}
     methods: Mapping[str, Method] = METHODS
 
     def __init__(self) -> None:
@@ -133,6 +134,7 @@ class Peft:
         self.capabilities = sorted(
             {f"{m}.{op}" for m in self.methods for op in ("forward", "backward", "merge", "unmerge")}
             | {f"{m}.init" for m in STARTS if m in self.methods}
+            | ({"lora.state"} if self.methods is METHODS else set())
         )
 
     def forward(self, method: str, config: Config, tensors: Tensors) -> Any:
@@ -169,6 +171,10 @@ class Peft:
             warnings.simplefilter("ignore")  # (IA)³ says that its unmerging may be inexact
             layer.unmerge()
         return array(layer.get_base_layer().weight)
+
+    def state(self, _: str, config: Config, tensors: Tensors) -> Any:
+        """Run a script with PEFT's own calls."""
+        return peft_state.state(config, tensors)
 
     def init(self, method: str, config: Config, tensors: Tensors) -> Any:
         """Start the method on a weight."""
