@@ -38,6 +38,7 @@ class Conv1D(Peft):
 
     name = "conv1d"
     methods = {name: _on_conv1d(METHODS[name]) for name in TARGETED}  # noqa: RUF012 (read only)
+    several = ()
 
     def __init__(self) -> None:
         super().__init__()

@@ -75,15 +75,14 @@ def _layer(method: str, config: Config, t: Mapping[str, Any]) -> Any:
     inner.weight.data = W0.clone()
     if "bias" in t:
         inner.bias.data = t["bias"].clone()
-    layer.lora_A.data = t["A"].reshape(layer.lora_A.shape).clone()
-    layer.lora_B.data = t["B"].reshape(layer.lora_B.shape).clone()
+    layer.load_state_dict({"lora_A": t["A"], "lora_B": t["B"]}, strict=False)
     return layer
 
 
 def _made(method: str, config: Config, W0: Any, bias: bool) -> Any:
     import loralib
 
-    settings = {"r": int(config["rank"]), "lora_alpha": float(config["alpha"])}
+    settings = {"r": config["rank"], "lora_alpha": config["alpha"]}
     if method == "lora":
         return loralib.Linear(W0.shape[1], W0.shape[0], bias=bias, **settings)
     if method == "lora-transposed":
@@ -91,7 +90,7 @@ def _made(method: str, config: Config, W0: Any, bias: bool) -> Any:
     if method == "lora-embedding":
         return loralib.Embedding(*W0.shape, padding_idx=config.get("padding"), **settings)
     if method == "lora-merged-qkv":
-        enabled = [bool(on) for on in config["enabled"]]
+        enabled = config["enabled"]
         return loralib.MergedLinear(W0.shape[1], W0.shape[0], enable_lora=enabled, bias=bias, **settings)
     if config.get("form") != "loralib":
         raise NotImplementedError("loralib reshapes B A into a kernel; two convolutions are PEFT's form")

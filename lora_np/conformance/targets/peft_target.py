@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lora_np.conformance.targets import peft_state
+from lora_np.conformance.targets import peft_combining, peft_state
 from lora_np.conformance.targets.torch_bridge import Tensors, array, pulled_back, tensor
 
 Config = Mapping[str, Any]
@@ -35,7 +35,7 @@ def _lora(**further: Any) -> Callable[[Config, Mapping[str, Any]], Any]:
     def make(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
         from peft import LoraConfig
 
-        alpha, rank = float(config.get("alpha", 1.0)), int(config["rank"])
+        alpha, rank = config.get("alpha", 1.0), config["rank"]
         return LoraConfig(r=rank, lora_alpha=alpha, target_modules=["layer"], lora_dropout=0.0, **further)  # type: ignore[arg-type]
 
     return make
@@ -44,13 +44,13 @@ def _lora(**further: Any) -> Callable[[Config, Mapping[str, Any]], Any]:
 def _hadamard(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import LoHaConfig
 
-    return LoHaConfig(r=int(config["rank"]), alpha=float(config["alpha"]), target_modules=["layer"])  # type: ignore[arg-type]
+    return LoHaConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])  # type: ignore[arg-type]
 
 
 def _kronecker(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import LoKrConfig
 
-    return LoKrConfig(r=int(config["rank"]), alpha=float(config["alpha"]), target_modules=["layer"])  # type: ignore[arg-type]
+    return LoKrConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])  # type: ignore[arg-type]
 
 
 def _ia3(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
@@ -63,13 +63,13 @@ def _ia3(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
 def _vera(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import VeraConfig
 
-    return VeraConfig(r=int(config["rank"]), target_modules=["layer"], vera_dropout=0.0)
+    return VeraConfig(r=config["rank"], target_modules=["layer"], vera_dropout=0.0)
 
 
 def _adalora(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import AdaLoraConfig
 
-    rank = int(config["rank"])
+    rank = config["rank"]
     return AdaLoraConfig(
         init_r=rank, target_r=rank, total_step=10, target_modules=["layer"], lora_dropout=0.0
     )
@@ -79,13 +79,15 @@ def _oft(config: Config, t: Mapping[str, Any]) -> Any:
     from peft import OFTConfig
 
     blocks, terms = t["q"].shape[0], config.get("neumann")
+    if config.get("side", "paper") not in ("paper", "transposed") or not isinstance(terms, int | None):
+        raise ValueError("PEFT has no such setting")
     width = t["W0" if "W0" in t else "W"].shape[1]
     return OFTConfig(
         r=0,
         oft_block_size=width // blocks,
         target_modules=["layer"],
-        use_cayley_neumann=bool(terms),
-        num_cayley_neumann_terms=terms or 5,
+        use_cayley_neumann=terms is not None,
+        num_cayley_neumann_terms=5 if terms is None else terms,
     )
 
 
@@ -124,6 +126,7 @@ class Peft:
     dtypes: tuple[str, ...] = ("float32", "float64")
     options: Mapping[str, str] = {"dora.norm": "detached", **peft_state.CHOICES}
     methods: Mapping[str, Method] = METHODS
+    several: tuple[str, ...] = peft_combining.CAPABILITIES
 
     def __init__(self) -> None:
         import peft
@@ -135,6 +138,7 @@ class Peft:
             {f"{m}.{op}" for m in self.methods for op in ("forward", "backward", "merge", "unmerge")}
             | {f"{m}.init" for m in STARTS if m in self.methods}
             | ({"lora.state"} if self.methods is METHODS else set())
+            | set(self.several)
         )
 
     def forward(self, method: str, config: Config, tensors: Tensors) -> Any:
@@ -193,15 +197,20 @@ class Peft:
         B, A = (_get(layer, place) for place in ("lora_B.weight", "lora_A.weight"))
         return {"W_base": array(layer.get_base_layer().weight), "BA": array(B @ A), "BBt": array(B @ B.T)}
 
+    def combine(self, method: str, config: Config, tensors: Tensors) -> Any:
+        """Combine several adapters on one layer."""
+        return peft_combining.combine(method, config, tensors)
+
     def _wrapped(self, method: str, config: Config, t: Mapping[str, Any]) -> Any:
         """Make the layer, wrap it, and put the tensors in their places."""
         one = self.methods[method]
         if method == "lora-conv2d" and config.get("form") == "loralib":
             raise NotImplementedError("loralib's reshaped form of a convolution is not PEFT's")
         layer = _wrap(base_layer(one.base, config, t), one.config(config, t))
+        put = _replace if method == "lokr" else _put
         for name, place in one.places.items():
             if name in t:
-                _put(layer, place, t[name])
+                put(layer, place, t[name])
         for name, place in one.frozen.items():
             getattr(layer, place)[NAME] = t[name]
         if method == "lokr":
@@ -285,7 +294,10 @@ def _wrap(base: Any, settings: Any) -> Any:
         warnings.simplefilter("ignore")  # advice for real models
         model = peft.get_peft_model(Model(), settings, autocast_adapter_dtype=False)
     layer = model.base_model.model.layer
-    return layer.to(base.weight.dtype)
+    for name, parameter in layer.named_parameters():
+        if not name.startswith("base_layer."):  # made in float32
+            parameter.data = parameter.data.to(base.weight.dtype)
+    return layer
 
 
 def _get(layer: Any, place: str) -> Any:
@@ -303,14 +315,18 @@ def _drop(layer: Any, place: str) -> None:
 
 
 def _put(layer: Any, place: str, value: Any) -> None:
-    """Put a tensor in its place, in the shape that PEFT keeps there if it has as many elements."""
+    """Load a tensor as a checkpoint is loaded, which refuses other shapes; vectors may be columns or rows in PEFT."""
+    container, _, attribute = place.partition(".")
+    key = ".".join(part for part in (container, NAME, attribute) if part)
+    shape = layer.state_dict()[key].shape
+    loaded = value.reshape(shape) if value.ndim == 1 < len(shape) else value
+    layer.load_state_dict({key: loaded}, strict=False)
+
+
+def _replace(layer: Any, place: str, value: Any) -> None:
+    """Put a matrix in a place whose shape depends on settings that a case does not have."""
     import torch
 
-    container, _, attribute = place.partition(".")
-    holder = getattr(layer, container)
-    if NAME not in holder:
-        holder[NAME] = torch.nn.Parameter(value.clone())
-        return
-    parameter = getattr(holder[NAME], attribute) if attribute else holder[NAME]
-    flat = parameter.ndim != value.ndim  # PEFT keeps some vectors as columns or rows
-    parameter.data = value.reshape(parameter.shape).clone() if flat else value.clone()
+    if value.ndim != 2:
+        raise ValueError(f"no checkpoint with {tuple(value.shape)} for {place} can be loaded")
+    getattr(layer, place)[NAME] = torch.nn.Parameter(value.clone())

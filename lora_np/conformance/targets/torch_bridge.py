@@ -11,11 +11,11 @@ Tensors = Mapping[str, np.ndarray]
 
 
 def tensor(x: np.ndarray, dtype: str) -> Any:
-    """Copy an array into a tensor of the case's element type; whole numbers stay whole."""
+    """Copy an array into a tensor of its own element type; a case of bfloat16 comes as float32, which NumPy has."""
     import torch
 
     copied = torch.from_numpy(np.array(x, order="C"))
-    return copied.to(getattr(torch, dtype)) if copied.is_floating_point() else copied.to(torch.int64)
+    return copied.bfloat16() if dtype == "bfloat16" and copied.dtype == torch.float32 else copied
 
 
 def array(x: Any) -> np.ndarray:
