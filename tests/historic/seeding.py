@@ -113,6 +113,8 @@ def is_asked(case: Case) -> bool:
 def ask(seeded: Bug, case: Case) -> dict[str, np.ndarray] | None:
     """Ask for one answer; None where the bug raises, which is a failure, too."""
     tensors = {name: laid_out(tensor) for name, tensor in case.inputs.items()}
+    if "LeadingAxes" in case.flags:
+        tensors |= {name: flat(tensors[name]) for name in ("X", "gY") if name in tensors}
     try:
         with np.errstate(all="ignore"):
             answer = seeded.answer(dict(case.config) | {"dtype": case.dtype}, tensors)
@@ -120,4 +122,16 @@ def ask(seeded: Bug, case: Case) -> dict[str, np.ndarray] | None:
         return None
     if not isinstance(answer, Mapping):
         answer = {next(iter(case.outputs)): answer}
-    return {name: np.asarray(array) for name, array in answer.items()}
+    arrays = {name: np.asarray(array) for name, array in answer.items()}
+    if "LeadingAxes" in case.flags:
+        arrays |= {
+            name: arrays[name].reshape(case.outputs[name].want.shape)
+            for name in ("Y", "gX")
+            if name in arrays
+        }
+    return arrays
+
+
+def flat(rows: np.ndarray) -> np.ndarray:
+    """Put rows (..., k) one after the other; tokens (...) too."""
+    return rows.reshape(-1) if rows.dtype.kind == "i" else rows.reshape(-1, rows.shape[-1])

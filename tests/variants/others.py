@@ -195,7 +195,9 @@ def patches(X, W, c, groups, t=None):
     gathered = X[:, :, rows[:, None, :, None], columns[None, :, None, :]]  # (N, k, high, wide, kh, kw)
     Y = []
     for g in range(groups):
-        block = gathered[:, g * k : (g + 1) * k].transpose(0, 2, 3, 1, 4, 5).reshape(N, high, wide, k * kh * kw)
+        block = (
+            gathered[:, g * k : (g + 1) * k].transpose(0, 2, 3, 1, 4, 5).reshape(N, high, wide, k * kh * kw)
+        )
         Y.append(block @ W[g * d // groups : (g + 1) * d // groups].reshape(d // groups, -1).T)
     result = np.concatenate(Y, axis=3).transpose(0, 3, 1, 2)
     return result + t["bias"][None, :, None, None] if t is not None and "bias" in t else result

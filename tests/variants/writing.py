@@ -7,7 +7,7 @@ import numpy as np
 
 from lora_np.conformance.runner.comparing import Difference, compare
 from lora_np.conformance.vectors.format import Case, laid_out
-from tests.historic.seeding import is_asked
+from tests.historic.seeding import flat, is_asked
 
 Answer = Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Any]
 
@@ -48,13 +48,22 @@ def run(functions: Mapping[str, Answer], cases: Iterable[Case]) -> Outcome:
 
 
 def answered(function: Answer, case: Case) -> dict[str, np.ndarray]:
-    """Ask for one answer, in the element type of the case."""
+    """Ask for one answer, in the element type of the case; rows of several leading axes are handed over flat."""
     tensors = {name: laid_out(tensor) for name, tensor in case.inputs.items()}
+    if "LeadingAxes" in case.flags:
+        tensors |= {name: flat(tensors[name]) for name in ("X", "gY") if name in tensors}
     with np.errstate(all="ignore"):
         found = function(dict(case.config) | {"dtype": case.dtype, "method": case.method}, tensors)
     if not isinstance(found, Mapping):
         found = {next(iter(case.outputs)): found}
-    return {name: np.asarray(array, dtype=case.dtype) for name, array in found.items()}
+    arrays = {name: np.asarray(array, dtype=case.dtype) for name, array in found.items()}
+    if "LeadingAxes" in case.flags:
+        arrays |= {
+            name: arrays[name].reshape(case.outputs[name].want.shape)
+            for name in ("Y", "gX")
+            if name in arrays
+        }
+    return arrays
 
 
 def describe(case: Case, difference: Difference) -> str:
