@@ -101,7 +101,7 @@ def test_another_choice_is_as_good_if_it_is_declared():
     choices = {**REFUSING, "change": "followed"}
     run_state_machine_as_test(machine_for(Forgiving, choices=choices), settings=FEW)
     with pytest.raises(AssertionError, match="accepted what must be refused"):
-        run_state_machine_as_test(machine_for(Forgiving), settings=FEW)
+        run_state_machine_as_test(machine_for(Forgiving), settings=MORE)
 
 
 def test_a_refusal_of_what_is_allowed_is_told():

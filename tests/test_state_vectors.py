@@ -152,14 +152,15 @@ def guessed(mistake, case):
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.sentence[:40])
 def test_every_mistake_is_found_and_named(mistake):
-    found = []
+    said = set()
     for case in CASES:
-        outputs = guessed(mistake, case)
-        if case.dtype == "float64" and outputs.keys() == case.outputs.keys():
+        outputs = guessed(mistake, case) if case.dtype == "float64" else {}
+        if outputs.keys() == case.outputs.keys():
             flag, words = explain(case, outputs)
-            if words:
-                found.append((flag, words))
-    assert any(flag == mistake.flag and mistake.sentence in words for flag, words in found), found
+            said.add((flag, words.rsplit("; ", 1)[-1]))
+            if (mistake.flag, mistake.sentence) in said:
+                return
+    pytest.fail(f"never told, but {sorted(said)}")
 
 
 def test_what_no_mistake_explains_is_told_with_its_step():
@@ -309,24 +310,27 @@ def test_the_request_of_a_remote_target_holds_the_script():
 # ---- PEFT -------------------------------------------------------------------------------------------------------
 
 
+IN_PEFT = {
+    ("two active, one merged: the other acts beside it", "WrongActive"),
+    ("merging an inactive adapter", "WrongActive"),
+    ("a new scale while merged, then unmerged", "StaleMerge"),
+    ("trained while merged, then unmerged", "StaleMerge"),
+    ("one name twice in what is merged", "DoubleMerge"),
+    ("a typo in what is merged", "UnknownName"),
+    ("too few weights", "LengthsTruncated"),
+    ("too many weights", "LengthsTruncated"),
+    ("a new scale is saved", "LostOnSave"),
+}
+"""What these scripts find in PEFT 0.21.2 by themselves, and the flag of the diagnosis."""
+
+
 def test_what_is_found_in_peft():
-    """Rows of the list of departures that these scripts find by themselves, each with its diagnosis."""
+    """Each is found and named, and what PEFT does rightly passes."""
     pytest.importorskip("peft")
-    peft = find_adapter("peft")
-    asked = [case for case in CASES if case.dtype == "float64"]
-    report = check(peft, cases=asked, level="gold", isolated=False)
-    said = {record.id: (record.flag, record.diagnosis) for record in report.failures}
-    comments = {case.id: case.comment.split(" (")[0] for case in asked}
-    found = {(comments[i], flag) for i, (flag, _) in said.items()}
-    assert {
-        ("two active, one merged: the other acts beside it", "WrongActive"),
-        ("merging an inactive adapter", "WrongActive"),
-        ("a new scale while merged, then unmerged", "StaleMerge"),
-        ("trained while merged, then unmerged", "StaleMerge"),
-        ("one name twice in what is merged", "DoubleMerge"),
-        ("a typo in what is merged", "UnknownName"),
-        ("too few weights", "LengthsTruncated"),
-        ("too many weights", "LengthsTruncated"),
-        ("a new scale is saved", "LostOnSave"),
-    } <= found
-    assert report.passed >= 30
+    right = {"merged and unmerged", "two merged at once", "one after the other", "saved and loaded"}
+    rows = right | {row for row, _ in IN_PEFT}
+    of_row = {case.id: case.comment.split(" (")[0] for case in CASES if case.dtype == "float64"}
+    asked = [case for case in CASES if of_row.get(case.id) in rows]
+    report = check(find_adapter("peft"), cases=asked, level="gold", isolated=False)
+    assert {(of_row[record.id], record.flag) for record in report.failures} == IN_PEFT
+    assert report.passed >= 6

@@ -133,7 +133,9 @@ def machine_for(
             self.both.take(verb, **named)
 
         step.__name__ = verb
-        return precondition(lambda self: needs(self.both.bank))(rule(**arguments)(step))
+        as_rule: Any = rule(**arguments)
+        allowed: Any = precondition(lambda self: needs(self.both.bank))
+        return allowed(as_rule(step))
 
     anything = st.one_of(st.none(), lists)
     steps = {

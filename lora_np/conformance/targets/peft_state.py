@@ -76,7 +76,7 @@ class PeftSession:
 
         settings = peft.LoraConfig(
             r=A.shape[0],
-            lora_alpha=scale * A.shape[0],  # type: ignore[arg-type]
+            lora_alpha=scale * A.shape[0],
             target_modules=["layer"],
             lora_dropout=0.0,
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from lora_np.conformance.exact.rounding import to_hex
 from lora_np.conformance.state import model
+from lora_np.conformance.state import scripts as language
 from lora_np.conformance.state.session import run_script
 from lora_np.conformance.targets.bank_state import BankSession
 from lora_np.conformance.vectors.format import Tensor
@@ -416,7 +417,7 @@ def _expecting(script: Script, config: Mapping[str, Any], inputs: Mapping[str, T
         refusing = script.choice and config[script.choice] == model.CHOICES[script.choice][0]
         due = mark == "always" or bool(mark == "asked" and refusing)
         try:
-            read = model.scripts.read([step])[0]
+            read = language.read([step])[0]
             after = model.stepped(bank, read, t, config)
             model.output(after, read, t, config)
             bank, refused = after, False
