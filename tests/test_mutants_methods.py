@@ -105,6 +105,13 @@ def test_loha_starts_at_the_generators_own_gaussians():
     assert np.array_equal(p.A2, draws.standard_normal((4, 20)))
 
 
+def test_loha_s_other_start_draws_b1_b2_and_a1_in_that_order():
+    """[loha-delta]  PEFT's widths, bit for bit: uniform within ±1/√r, twice, and within ±1/√k."""
+    p, draws = loha.init(np.random.default_rng(5), 30, 20, 4, scheme="kaiming"), np.random.default_rng(5)
+    for x, shape, width in ((p.B1, (30, 4), 4), (p.B2, (30, 4), 4), (p.A1, (4, 20), 20)):
+        assert np.array_equal(x, draws.uniform(-1.0, 1.0, shape) / math.sqrt(width))
+
+
 @pytest.mark.filterwarnings("ignore::lora_np.errors.RankWarning")
 @pytest.mark.parametrize("k", [1, 2, 9])
 def test_a_kaiming_start_fills_one_over_the_root_of_the_width(k, rng):
