@@ -15,6 +15,7 @@ import numpy as np
 from lora_np.adapters.adapter import LoraAdapter
 from lora_np.conformance.targets import bank_state, layers
 from lora_np.conformance.targets.pruning import PRUNING, numbered
+from lora_np.conformance.targets.training import TRAINING
 from lora_np.lora import LoraParams, scaling
 
 Config = Mapping[str, Any]
@@ -180,6 +181,7 @@ OPERATIONS: dict[str, Function] = {
     "lora.state": bank_state.state,
     "lora.mixed": mixed,
     **PRUNING,
+    **TRAINING,
     **{f"{method}.init": partial(decomposed, method) for method in ("pissa", "milora", "olora")},
     "lora-xs.init": lora_xs_init,
     "dora.init": dora_init,

@@ -195,8 +195,12 @@ FLAGS: dict[str, Flag] = {
     "EpsInsideRoot": Flag("STEP", "eps is added under the root", "other steps where gradients are small"),
     "DecayCoupled": Flag("STEP", "weight decay goes through the averages", "Adam's step in place of AdamW's"),
     "RateInsideVelocity": Flag("STEP", "the rate stands in the velocity, or is damped", "off at every step"),
+    "FactorsInTurn": Flag(
+        "STEP", "A steps from the gradient at the new B", "both must step from the same point"
+    ),
     # counts
     "FrozenCounted": Flag("COUNT", "tensors that are not trained are counted", "the count is too high"),
+    "PaperTable": Flag("COUNT", "a row of the LoRA paper's tables", "the count is not the paper's formula's"),
 }
 
 
