@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lora_np.errors import ConfigError, DTypeError, ShapeError
+from lora_np.errors import ConfigError, DTypeError, RankError, ShapeError
 from lora_np.methods import (
     bottleneck,
     dora,
@@ -431,3 +431,18 @@ def test_rows_are_named_up_to_eight(rng):
     assert through_weight.name_rows(flags | True) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 1 more"
     assert through_weight.name_rows(flags & (np.arange(9) == 3)) == "row 3"
     assert through_weight.name_rows(flags & False) == ""
+
+
+def test_the_ranks_of_lokrs_factors_are_both_named():
+    """[lokr-delta]  B's columns and A's rows, where no other size is the same."""
+    p = LokrFactored(np.ones((2, 3)), np.ones((4, 1)), np.ones((2, 5)))
+    with pytest.raises(RankError, match=r"B has rank 1 \(its columns\) and A has rank 2 \(its rows\)"):
+        lokr.merge(np.zeros((8, 15)), p, scale=S)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_a_row_is_measured_by_its_largest_number_of_either_sign(size):
+    """[dora-weight]  (−3, −4, 0) has length 5 at every size, and so has (−3, 4e-20, −4)."""
+    W0 = size * np.array([[-3.0, -4.0, 0.0], [-3.0, 4e-20, -4.0]])
+    p = DoraParams(np.zeros((2, 1)), np.zeros((1, 3)), np.ones(2))
+    assert dora.row_lengths(W0, p, scale=1.0) == pytest.approx(5 * size, rel=1e-15)
