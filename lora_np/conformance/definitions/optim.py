@@ -13,12 +13,11 @@ better.  K is what a step written in another order may round more often.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lora_np.conformance.definitions.definition import Config, Definition, Tensors, filled
-from lora_np.conformance.exact.functions import precision
+from lora_np.conformance.exact.functions import precision, sqrt
 from lora_np.conformance.exact.loops import each, flat
 from lora_np.conformance.exact.number import Exact, high_precision
 from lora_np.conformance.exact.rounding import fraction_of
@@ -39,11 +38,7 @@ def number(x: Any) -> Any:
 
 def root(x: Any) -> Any:
     """√x in the kind of x."""
-    if isinstance(x, float):
-        return math.sqrt(x)
-    import mpmath
-
-    return mpmath.sqrt(x)
+    return sqrt(x) if isinstance(x, float) else sqrt(Exact(x, 0.0)).value
 
 
 def training(rule: Rule, bits: int) -> Callable[[Tensors, Config], dict[str, Any]]:
