@@ -7,15 +7,9 @@ from lora_np.errors import ConfigError, DTypeError, RankError, RankWarning, Shap
 from lora_np.layouts import conv2d, conv2d_reshaped, convolution, embedding, merged_qkv, transposed
 from lora_np.layouts.convolution import Geometry, as_pair
 from lora_np.lora import LoraParams
+from tests.refusals import refuse
 
 S = 0.25
-
-
-def refuse(cases):
-    """Make every call, and see it refused with the error and words that stand beside it."""
-    for error, words, call in cases:
-        with np.errstate(all="ignore"), pytest.raises(error, match=words):
-            call()
 
 
 # ---- starts ------------------------------------------------------------------------------------------------
@@ -292,8 +286,8 @@ def test_every_operation_of_an_embedding_looks_at_its_tensors(rng):
             ),
             (ShapeError, "^Z has shape", lambda: embedding.backward(gY, tokens, Z[:1], E, p, scale=S)),
             (ShapeError, "^gY has shape", lambda: embedding.backward(gY[..., :2], tokens, Z, E, p, scale=S)),
-            (ShapeError, "E has 1 axes", lambda: embedding.merge(E[0], p, scale=S)),
-            (ShapeError, "W has 1 axes", lambda: embedding.unmerge(E[0], p, scale=S)),
+            (ShapeError, "E has 1 axes.*V, d", lambda: embedding.merge(E[0], p, scale=S)),
+            (ShapeError, "W has 1 axes.*V, d", lambda: embedding.unmerge(E[0], p, scale=S)),
         ]
     )
 

@@ -1,17 +1,19 @@
-"""Methods: what every operation refuses, sizes at the boundary, and starts that follow from the generator."""
-
-import math
+"""Methods: what every operation refuses, and numbers at the boundary."""
 
 import numpy as np
 import pytest
 
-from lora_np.errors import ConfigError, DTypeError, RankError, ShapeError
+from lora_np.errors import ConfigError, DTypeError, NotInvertibleError, RankError, ShapeError
+from lora_np.lora import LoraParams
 from lora_np.methods import (
     bottleneck,
     dora,
+    houlsby,
     loha,
     lokr,
     oft,
+    pfeiffer,
+    pissa,
     prefix_tuning,
     prompt_tuning,
     through_weight,
@@ -23,134 +25,9 @@ from lora_np.methods.lokr import LokrFactored, LokrFull
 from lora_np.methods.oft import OftParams
 from lora_np.methods.prefix_tuning import PrefixParams
 from lora_np.methods.prompt_tuning import PromptTuningParams
+from tests.refusals import refuse
 
 S = 1 / 3
-
-
-def refuse(cases):
-    """Make every call, and see it refused with the error and words that stand beside it."""
-    for error, words, call in cases:
-        with np.errstate(all="ignore"), pytest.raises(error, match=words):
-            call()
-
-
-# ---- starts ------------------------------------------------------------------------------------------------
-
-STARTS = {  # of width, height or length n; one call a size that may be zero
-    "loha, d": lambda rng, n, **more: loha.init(rng, n, 4, 2, **more),
-    "loha, k": lambda rng, n, **more: loha.init(rng, 4, n, 2, **more),
-    "bottleneck, k": lambda rng, n, **more: bottleneck.init(rng, n, 2, **more),
-    "prefix_tuning, length": lambda rng, n, **more: prefix_tuning.init(rng, n, 4, **more),
-    "prompt_tuning, length": lambda rng, n, **more: prompt_tuning.init(rng, n, 4, **more),
-    "prompt_tuning, k": lambda rng, n, **more: prompt_tuning.init(rng, 2, n, **more),
-    "oft, k": lambda rng, n, **more: oft.init(n, 2, **more),
-}
-
-
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.filterwarnings("ignore::lora_np.errors.RankWarning")
-def test_a_start_may_be_empty_and_nothing_below(start, rng):
-    """[loha-delta] [adapter-init] [prefix-attention] [prompt-rows] [oft-weight]"""
-    call, (_, name) = STARTS[start], start.split(", ")
-    assert 0 in {n for x in call(rng, 0) for n in x.shape}
-    assert all(x.dtype == np.float32 for x in call(rng, 4, dtype="f4"))
-    refuse(
-        [
-            (ConfigError, f"^{name} must be a non-negative int, got -2", lambda: call(rng, -2)),
-            (ConfigError, f"^{name} must be a non-negative int, got float", lambda: call(rng, 2.0)),
-            (DTypeError, "dtype must be a real floating type, got int64", lambda: call(rng, 4, dtype=int)),
-        ]
-    )
-
-
-def test_a_start_needs_a_generator_and_a_rank(rng):
-    """[loha-delta] [lokr-delta] [adapter-init] [prefix-attention] [prompt-rows] [dora-weight]"""
-    cases = []
-    for make in (
-        lambda rng, r: loha.init(rng, 4, 4, r),
-        lambda rng, r: lokr.init(rng, 4, 4, r),
-        lambda rng, r: bottleneck.init(rng, 4, r),
-        lambda rng, r: dora.init(rng, np.eye(4), r),
-    ):
-        cases.append((ConfigError, "rank r must be a positive int, got 0", lambda make=make: make(rng, 0)))
-        cases.append((ConfigError, "rng must be a numpy.random.Generator", lambda make=make: make(7, 2)))
-    refuse(
-        [
-            *cases,
-            (ConfigError, "rng must be a numpy", lambda: prefix_tuning.init(7, 2, 4)),
-            (ConfigError, "rng must be a numpy", lambda: prompt_tuning.init(7, 2, 4)),
-            (ConfigError, "scheme must be one of", lambda: lokr.init(rng, 4, 4, 1, scheme="kaiming")),
-            (DTypeError, "dtype must be", lambda: lokr.init(rng, 4, 4, 1, dtype=int)),
-            (ConfigError, "^n must be a positive int, got 0", lambda: lokr.init(rng, 0, 4, 1)),
-            (ConfigError, "dh must be a positive int, got 0", lambda: prefix_tuning.init(rng, 2, 0)),
-            (ConfigError, "block must be a positive int, got 0", lambda: oft.init(4, 0)),
-            (ConfigError, "std must be a real number", lambda: bottleneck.init(rng, 4, 2, std="small")),
-        ]
-    )
-
-
-def test_the_smallest_starts_are_starts(rng):
-    """[oft-weight] [lokr-split] [prefix-attention]  Blocks of one number, a rank of one, a head of one number."""
-    assert oft.init(4, 1).q.shape == (4, 0)
-    assert [x.shape for x in lokr.init(rng, 1, 1, 1)] == [(1, 1), (1, 1)]
-    assert prefix_tuning.init(rng, 2, 1).P_v.shape == (2, 1)
-    assert not bottleneck.init(rng, 4, 1, std=0.0).W_down.any()
-
-
-def test_loha_starts_at_the_generators_own_gaussians():
-    """[loha-delta]  N(0, 0.1²) is a tenth of the standard draw, to the bit, and neither is shifted."""
-    p, draws = loha.init(np.random.default_rng(5), 30, 20, 4), np.random.default_rng(5)
-    assert np.array_equal(p.B1, 0.1 * draws.standard_normal((30, 4)))
-    assert np.array_equal(p.A1, draws.standard_normal((4, 20)))
-    assert np.array_equal(p.A2, draws.standard_normal((4, 20)))
-
-
-def test_loha_s_other_start_draws_b1_b2_and_a1_in_that_order():
-    """[loha-delta]  PEFT's widths, bit for bit: uniform within ±1/√r, twice, and within ±1/√k."""
-    p, draws = loha.init(np.random.default_rng(5), 30, 20, 4, scheme="kaiming"), np.random.default_rng(5)
-    for x, shape, width in ((p.B1, (30, 4), 4), (p.B2, (30, 4), 4), (p.A1, (4, 20), 20)):
-        assert np.array_equal(x, draws.uniform(-1.0, 1.0, shape) / math.sqrt(width))
-
-
-@pytest.mark.filterwarnings("ignore::lora_np.errors.RankWarning")
-@pytest.mark.parametrize("k", [1, 2, 9])
-def test_a_kaiming_start_fills_one_over_the_root_of_the_width(k, rng):
-    """[loha-delta] [lokr-delta]  Uniform within ±1/√k: the whole range is used, and both signs, also where k = 1."""
-    A1 = loha.init(rng, 3, k, 2000, scheme="kaiming").A1
-    C = lokr.init(rng, 2000 * k, k * k, 1, factor=k if k > 1 else -1, second="full", scheme="lycoris").C
-    edge = 1 / math.sqrt(k)
-    assert A1.max() == pytest.approx(edge, rel=0.01)
-    assert A1.min() == pytest.approx(-edge, rel=0.01)
-    assert abs(C).max() <= 1 / math.sqrt(C.shape[1])
-
-
-def test_lokr_starts_uniform_over_the_whole_range(rng):
-    """[lokr-delta]  Every drawn factor fills ±1/√(its columns), in both schemes."""
-    for scheme in lokr.INIT_SCHEMES:
-        p = lokr.init(rng, 64 * 60, 64 * 60, 30, factor=60, second="factored", scheme=scheme)
-        for x in p:
-            if x.any():
-                edge = 1 / math.sqrt(x.shape[1])
-                assert x.max() == pytest.approx(edge, rel=0.02)
-                assert x.min() == pytest.approx(-edge, rel=0.02)
-
-
-def test_a_cut_gaussian_is_drawn_again_beyond_two_deviations(rng):
-    """[adapter-init]  None lies beyond 2 std, many just inside; the spread is that of the cut Gaussian, 0.88."""
-    x = np.concatenate([w.ravel() for w in bottleneck.init(rng, 300, 100, std=0.5)[::2]]) / 0.5
-    assert 1.99 < abs(x).max() <= 2
-    inside = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
-    assert x.var() == pytest.approx(inside, rel=0.02)
-    assert x.mean() == pytest.approx(0, abs=0.02)
-
-
-def test_a_prompt_starts_in_both_halves_of_its_range(rng):
-    """[prompt-rows]  Uniform in [−0.5, 0.5)."""
-    P, draws = prompt_tuning.init(np.random.default_rng(5), 400, 5).P, np.random.default_rng(5)
-    assert np.array_equal(P, draws.random((400, 5)) - 0.5)
-
-
-# ---- what every operation refuses ----------------------------------------------------------------------------
 
 
 def test_every_operation_of_dora_looks_at_its_tensors(rng):
@@ -333,6 +210,30 @@ def test_every_operation_of_the_bottleneck_looks_at_its_tensors(rng):
     )
 
 
+def test_both_places_look_at_what_skips_the_sub_layer(rng):
+    """[adapter-houlsby-place] [adapter-pfeiffer-place]  H is added, so it must be of S's shape and element type."""
+    S, p = rng.normal(size=(3, 4)), bottleneck.init(rng, 4, 2)
+    for place in (houlsby.place, pfeiffer.place):
+        refuse(
+            [
+                (
+                    DTypeError,
+                    "H is float32, S is float64",
+                    lambda place=place: place(S, S.astype("f4"), p, norm=abs),
+                ),
+                (ShapeError, "^H has shape", lambda place=place: place(S, S[:2], p, norm=abs)),
+            ]
+        )
+
+
+def test_scores_are_divided_by_the_root_of_the_width_however_many_axes_the_queries_have(rng):
+    """[prefix-attention]  Queries (2, 3, 4): the root is that of 4."""
+    K, V, p = rng.normal(size=(2, 4)), rng.normal(size=(2, 4)), prefix_tuning.init(rng, 2, 4)
+    Q = rng.normal(size=(2, 3, 4))
+    deep, flat = prefix_tuning.forward(Q, K, V, p)[0], prefix_tuning.forward(Q.reshape(6, 4), K, V, p)[0]
+    assert deep.reshape(6, 4) == pytest.approx(flat, rel=1e-14)
+
+
 def test_every_operation_of_a_prefix_looks_at_its_tensors(rng):
     """[prefix-attention]"""
     Q, K, V, gY = (rng.normal(size=(n, 4)) for n in (3, 2, 2, 3))
@@ -446,3 +347,35 @@ def test_a_row_is_measured_by_its_largest_number_of_either_sign(size):
     W0 = size * np.array([[-3.0, -4.0, 0.0], [-3.0, 4e-20, -4.0]])
     p = DoraParams(np.zeros((2, 1)), np.zeros((1, 3)), np.ones(2))
     assert dora.row_lengths(W0, p, scale=1.0) == pytest.approx(5 * size, rel=1e-15)
+
+
+def test_a_block_of_every_size_is_read_from_its_triangle():
+    """[oft-weight]  q has b (b − 1) / 2 numbers a block, and b is found again, for small blocks and large."""
+    for b in range(1, 70):
+        q = oft.init(2 * b, b).q
+        assert oft.rotation(OftParams(q)).shape == (2, b, b)
+        if b > 2:
+            with pytest.raises(ShapeError, match=f"q has {q.shape[1] - 1} numbers a block"):
+                oft.rotation(OftParams(q[:, 1:]))
+
+
+def test_one_block_that_cannot_be_turned_back_is_enough(rng):
+    """[oft-neumann]  Five terms of a quarter turn are zero; of nearly one, so small that dividing overflows."""
+    problem = "five-term rotation has no inverse: Q turns by a quarter; keep a snapshot"
+    for quarter in (1.0, 1.0 + 2.0**-52):
+        p = OftParams(np.array([[0.1], [quarter]]))
+        with pytest.raises(NotInvertibleError, match=problem):
+            oft.unmerge(np.full((3, 4), 1e305), p, neumann=5)
+
+
+def test_what_training_changed_needs_both_pairs_to_be_pairs(rng):
+    """[start-increment]"""
+    p = LoraParams(rng.normal(size=(3, 2)), rng.normal(size=(2, 4)))
+    half = p._replace(A=p.A[:1])
+    refuse(
+        [
+            (RankError, "A has rank 1", lambda: pissa.as_lora(p, half)),
+            (RankError, "A has rank 1", lambda: pissa.as_lora(half, p)),
+            (ConfigError, "pair", lambda: pissa.as_lora(p, p.B)),
+        ]
+    )

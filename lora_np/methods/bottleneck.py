@@ -192,7 +192,7 @@ def backward(
     """
     _require(X, p, activation)
     checks.require_rows("gY", gY, X.shape[-1], "k, the width of X")
-    checks.require_rows("U", U, p[0].shape[0], "r, the height of W_down")
+    checks.require_rows("U", U, p.W_down.shape[0], "r, the height of W_down")
     checks.require_same_rows(gY=gY, X=X, U=U)
     checks.require_same_dtype(gY=gY, X=X, U=U)
     xp, (W_down, _, W_up, _) = array_namespace(X), p
@@ -215,8 +215,8 @@ def _require(X: Array, p: BottleneckParams, activation: str) -> None:
     """Raise unless X (..., k) and the four tensors make one adapter of one element type."""
     checks.require_one_of("activation", activation, ACTIVATIONS)
     require_params(p)
-    checks.require_rows("X", X, p[0].shape[1], f"k, the width of W_down {tuple(p[0].shape)}")
-    checks.require_same_dtype(X=X, W_down=p[0])
+    checks.require_rows("X", X, p.W_down.shape[1], f"k, the width of W_down {tuple(p.W_down.shape)}")
+    checks.require_same_dtype(X=X, W_down=p.W_down)
 
 
 def require_params(p: BottleneckParams) -> None:

@@ -167,7 +167,7 @@ def rotation(p: OftParams, *, neumann: int | None = None, side: str = "paper") -
 def _cayley_backward(Q: Array, R: Array, gR: Array) -> Array:
     """Pull gR back through R = (I + Q)⁻¹ (I − Q): dR = −(I + Q)⁻¹ dQ (R + I), and (I + Q)ᵀ = I − Q."""
     xp = array_namespace(Q)
-    I = xp.eye(Q.shape[-1], dtype=Q.dtype)  # noqa: E741
+    I = xp.eye(Q.shape[2], dtype=Q.dtype)  # noqa: E741
     return -(_solve(I - Q, gR) @ _t(R + I))
 
 
@@ -180,7 +180,7 @@ def _solve(M: Array, T: Array) -> Array:
 
 def _horner(Q: Array) -> list[Array]:
     """Return 2I − Q, then twice 2I − Q times the one before: the series is I − Q times the last."""
-    two = 2.0 * array_namespace(Q).eye(Q.shape[-1], dtype=Q.dtype)
+    two = 2.0 * array_namespace(Q).eye(Q.shape[2], dtype=Q.dtype)
     steps = [two - Q]
     for _ in range(2):
         steps.append(two - Q @ steps[-1])
@@ -205,9 +205,9 @@ def _sign(side: str) -> float:
 
 
 def _block_size(q: Array) -> int:
-    """Solve b (b − 1) / 2 = t for b."""
+    """Solve b (b − 1) / 2 = t for b: b² − b lies between (b − 1)² and b²."""
     t = q.shape[1]
-    b = (1 + math.isqrt(1 + 8 * t)) // 2
+    b = math.isqrt(2 * t) + 1
     if b * (b - 1) // 2 != t:
         raise ShapeError(
             f"q has {t} numbers a block, expected b (b - 1) / 2 of a block size b: 1, 3, 6, 10, ...",
@@ -229,7 +229,7 @@ def _skew(q: Float[Array, "n t"], b: int) -> Float[Array, "n b b"]:
 
 def _upper(gQ: Float[Array, "n b b"]) -> Float[Array, "n t"]:
     """Pull a gradient of Q back to q: what is above the diagonal minus its mirror image."""
-    xp, b = array_namespace(gQ), gQ.shape[-1]
+    xp, b = array_namespace(gQ), gQ.shape[2]
     index = xp.asarray([i * b + j for i in range(b) for j in range(i + 1, b)], dtype=xp.int64)
     return xp.take(xp.reshape(gQ - _t(gQ), (gQ.shape[0], b * b)), index, axis=1)
 

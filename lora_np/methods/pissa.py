@@ -57,10 +57,12 @@ def as_lora(p: LoraParams, p0: LoraParams) -> LoraParams:
            [1.]]), array([[3.]]))
     """
     checks.require_factors(p0)
-    checks.require_factors(p, p0[0].shape[0], p0[1].shape[1])
-    checks.require_same_dtype(B=p[0], B0=p0[0])
-    xp = array_namespace(p[0])
-    return LoraParams(B=xp.concat([p[0], -p0[0]], axis=1), A=xp.concat([p[1], p0[1]], axis=0))
+    B0, A0 = p0
+    checks.require_factors(p, B0.shape[0], A0.shape[1])
+    B, A = p
+    checks.require_same_dtype(B=B, B0=B0)
+    xp = array_namespace(B)
+    return LoraParams(B=xp.concat([B, -B0], axis=1), A=xp.concat([A, A0], axis=0))
 
 
 def require_start(W0: Array, rank: int, scale: float) -> None:

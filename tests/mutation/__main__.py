@@ -29,8 +29,8 @@ TESTS = {  # the tests that are about a module: these are asked where the vector
     "lora": ["test_lora_*.py", "test_merging.py", "test_bad_input.py"],
     "merging": ["test_merging.py", "test_bad_input.py"],
     "prune": ["test_prune_*.py", "test_bad_input.py"],
-    "methods": ["test_methods_*.py"],
-    "layouts": ["test_layouts_*.py"],
+    "methods": ["test_methods_*.py", "test_mutants_methods*.py"],
+    "layouts": ["test_layouts_*.py", "test_mutants_layouts.py"],
     "adapters": ["test_adapters_*.py"],
 }
 
