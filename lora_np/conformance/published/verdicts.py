@@ -1,6 +1,6 @@
 """What people say of the failures: verdicts.toml, read and matched.  Floor 6.  Nothing here runs the suite.
 
-[oft-exact-side]                          a name of its own; the first entry that fits a failure is taken
+[dora_zero_row]                           a name of its own; the first entry that fits a failure is taken
 target = ["peft"]                         the targets it speaks of
 capability = "oft.*"                      method and operation, * for any
 flag = "Rotation*"                        the diagnoser's flag, * for any, "" for none (left out: any)
@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lora_np.conformance.published.records import HERE, VERDICTS
+from lora_np.conformance.published.records import HERE, VERDICTS, departures
 from lora_np.conformance.runner.record import Record
 from lora_np.conformance.vectors.format import Case
 from lora_np.errors import DatasetError
@@ -49,6 +49,7 @@ class Verdict(NamedTuple):
     tagged: str = ""
     comment: str = ""
     most_u: float = math.inf
+    departure: str = ""
 
     def fits(self, target: str, record: Record, case: Case) -> bool:
         """Tell whether the entry speaks of what a target did with a case."""
@@ -59,7 +60,7 @@ class Verdict(NamedTuple):
             and re.search(self.problem, record.problem) is not None
             and all((case.config.get(key) or False) == value for key, value in self.config.items())
             and self.tagged in ("", *case.flags)
-            and self.comment in ("", case.comment)
+            and re.search(self.comment, case.comment) is not None
             and record.error_u <= self.most_u
         )
 
@@ -68,8 +69,9 @@ def read_verdicts(path: Path = TABLE) -> list[Verdict]:
     """Read the entries in their order.  Raises `DatasetError` for a file or an entry that is not one."""
     try:
         stored = tomllib.loads(path.read_text(encoding="utf-8"))
-        found = [Verdict(name=name, **entry) for name, entry in stored.items()]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+        scripts = {row.id: row.reproducer for row in departures()}
+        found = [_entry(Verdict(name=name, **entry), scripts) for name, entry in stored.items()]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, KeyError) as error:
         raise DatasetError(f"{path} is not a table of verdicts: {error}") from None
     for one in found:
         if one.verdict not in VERDICTS:
@@ -79,6 +81,11 @@ def read_verdicts(path: Path = TABLE) -> list[Verdict]:
         if one.verdict == "defect" and not one.reproducer:
             raise DatasetError(f"{path}, {one.name}: a defect needs a reproducer")
     return found
+
+
+def _entry(one: Verdict, scripts: Mapping[str, str]) -> Verdict:
+    """Give an entry the script of its departure."""
+    return one._replace(reproducer=scripts[one.departure]) if one.departure else one
 
 
 def find(verdicts: Iterable[Verdict], target: str, record: Record, case: Case) -> Verdict | None:
