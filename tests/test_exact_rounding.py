@@ -1,4 +1,4 @@
-"""Correct rounding: against NumPy's casts for all four types, with ties, subnormals and overflow; and text without loss."""
+"""Correct rounding against NumPy's casts for all four types: ties, subnormals, overflow; and text without loss."""
 
 from __future__ import annotations
 
