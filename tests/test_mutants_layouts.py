@@ -211,6 +211,23 @@ def test_every_operation_of_a_convolution_looks_at_its_tensors(way, rng):
     )
 
 
+def test_a_kernel_and_its_factor_are_named_with_their_axes(rng):
+    """[layout-conv] [layout-conv-merge]  A merged kernel has every channel, W0 those of its group."""
+    _, W0, p, _ = images(rng, conv2d)
+    W = conv2d.merge(W0, p, scale=S, groups=2)
+    refuse(
+        [
+            (ShapeError, r"\(d, k / groups, kh, kw\)", lambda: conv2d.merge(W0[0], p, scale=S, groups=2)),
+            (ShapeError, r"\(d, k, kh, kw\)", lambda: conv2d.unmerge(W[0], p, scale=S, groups=2)),
+            (
+                DTypeError,
+                "A must be an array of floats, got list",
+                lambda: conv2d.merge(W0, (p.B, p.A.tolist()), scale=S, groups=2),
+            ),
+        ]
+    )
+
+
 def test_a_kernel_of_no_places_is_refused(rng):
     """[layout-conv] [layout-conv-reshaped]  In either direction."""
     _, W0, p, _ = images(rng, conv2d)
@@ -358,6 +375,11 @@ def test_every_operation_of_a_stack_looks_at_its_tensors(rng):
         )
     refuse(
         [
+            (
+                DTypeError,
+                "B is float32, A is float64",
+                lambda: merged_qkv.staircase(LoraParams(p.B.astype("f4"), p.A), enabled=on),
+            ),
             (ShapeError, "3 rows", lambda: merged_qkv.staircase(LoraParams(p.B[:3], p.A), enabled=on)),
             (RankError, "A has 3 rows", lambda: merged_qkv.staircase(LoraParams(p.B, p.A[:3]), enabled=on)),
             (ConfigError, "names no part", lambda: merged_qkv.staircase(p, enabled=[False])),

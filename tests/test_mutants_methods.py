@@ -9,6 +9,7 @@ from lora_np.methods import (
     bottleneck,
     dora,
     houlsby,
+    ia3,
     loha,
     lokr,
     oft,
@@ -20,6 +21,7 @@ from lora_np.methods import (
 )
 from lora_np.methods.bottleneck import BottleneckParams
 from lora_np.methods.dora import DoraParams
+from lora_np.methods.ia3 import Ia3Params
 from lora_np.methods.loha import LohaParams
 from lora_np.methods.lokr import LokrFactored, LokrFull
 from lora_np.methods.oft import OftParams
@@ -147,6 +149,44 @@ def test_every_operation_of_lokr_looks_at_its_tensors(rng):
     assert (lokr.merge(W0, [C, D], scale=S) == lokr.merge(W0, full, scale=S)).all()
 
 
+@pytest.mark.parametrize("feedforward", [False, True])
+def test_every_operation_of_ia3_looks_at_its_tensors(feedforward, rng):
+    """[ia3-output] [ia3-input] [ia3-merge]"""
+    X, W0, gY = rng.normal(size=(3, 4)), rng.normal(size=(5, 4)), rng.normal(size=(3, 5))
+    p, which = Ia3Params(rng.normal(size=4 if feedforward else 5)), {"feedforward": feedforward}
+    H, bias = ia3.forward(X, W0, p, **which)[1], rng.normal(size=5)
+    weights = (
+        lambda p=p, feedforward=feedforward: ia3.forward(X, W0, p, feedforward=feedforward),
+        lambda p=p, feedforward=feedforward: ia3.backward(gY, X, H, W0, p, feedforward=feedforward),
+        lambda p=p, feedforward=feedforward: ia3.merge(W0, p, feedforward=feedforward),
+        lambda p=p, feedforward=feedforward: ia3.unmerge(W0, p, feedforward=feedforward),
+    )
+    biases = (
+        lambda p=p, feedforward=feedforward: ia3.merge_bias(bias, p, feedforward=feedforward),
+        lambda p=p, feedforward=feedforward: ia3.unmerge_bias(bias, p, feedforward=feedforward),
+    )
+    for call in (*weights, *biases):
+        refuse(
+            [
+                (ConfigError, r"^p must be the tensors \(l\)", lambda call=call: call(p=p.l)),
+                (
+                    ConfigError,
+                    "^feedforward: bool required",
+                    lambda call=call: call(feedforward=int(feedforward)),
+                ),
+            ]
+        )
+    single = Ia3Params(p.l.astype("f4"))
+    for call in (*weights, *(() if feedforward else biases)):
+        refuse(
+            [
+                (ShapeError, "^l has shape", lambda call=call: call(p=Ia3Params(p.l[:3]))),
+                (DTypeError, "l is float32", lambda call=call: call(p=single)),
+            ]
+        )
+    refuse([(DTypeError, "H is float32", lambda: ia3.backward(gY, X, H.astype("f4"), W0, p, **which))])
+
+
 def test_every_operation_of_oft_looks_at_its_tensors_and_options(rng):
     """[oft-weight]"""
     X, W0, gY = rng.normal(size=(3, 6)), rng.normal(size=(4, 6)), rng.normal(size=(3, 4))
@@ -249,6 +289,7 @@ def test_every_operation_of_a_prefix_looks_at_its_tensors(rng):
                 (ShapeError, "Q has shape", lambda call=call: call(Q=Q[:, :3])),
                 (ShapeError, "V has shape", lambda call=call: call(V=V[:, :3])),
                 (ShapeError, "P_k has 1 axes", lambda call=call: call(p=p._replace(P_k=p.P_k[0]))),
+                (DTypeError, "P_k must be", lambda call=call: call(p=p._replace(P_k=p.P_k.tolist()))),
                 (ShapeError, "P_v has shape", lambda call=call: call(p=p._replace(P_v=p.P_v[:, :3]))),
                 (DTypeError, "P_v is float32", lambda call=call: call(p=p._replace(P_v=p.P_v.astype("f4")))),
             ]
@@ -270,6 +311,8 @@ def test_both_directions_of_the_network_look_at_its_tensors(rng):
             [
                 (ConfigError, "q must be a Reparametrization", lambda call=call: call(tuple(q))),
                 (ShapeError, "E has 1 axes", lambda call=call: call(q._replace(E=q.E[0]))),
+                (DTypeError, "E must be", lambda call=call: call(q._replace(E=q.E.tolist()))),
+                (DTypeError, "W2 must be", lambda call=call: call(q._replace(W2=q.W2.tolist()))),
                 (ShapeError, "W1 has 1 axes", lambda call=call: call(q._replace(W1=q.W1[0]))),
                 (ShapeError, "W2 has 1 axes", lambda call=call: call(q._replace(W2=q.W2[0]))),
                 (ShapeError, "b1 has shape", lambda call=call: call(q._replace(b1=q.b1[:4]))),

@@ -10,6 +10,7 @@ from lora_np.errors import ConfigError, DTypeError, RankWarning
 from lora_np.methods import (
     bottleneck,
     dora,
+    ia3,
     loha,
     lokr,
     milora,
@@ -39,6 +40,8 @@ STARTS = {  # of width, height or length n; one call a size that may be zero
     "prefix_tuning, length": lambda rng, n, **more: prefix_tuning.init(rng, n, 4, **more),
     "prompt_tuning, length": lambda rng, n, **more: prompt_tuning.init(rng, n, 4, **more),
     "prompt_tuning, k": lambda rng, n, **more: prompt_tuning.init(rng, 2, n, **more),
+    "ia3, d": lambda rng, n, **more: ia3.init(n, 4, feedforward=False, **more),
+    "ia3, k": lambda rng, n, **more: ia3.init(4, n, feedforward=True, **more),
     "oft, k": lambda rng, n, **more: oft.init(n, 2, **more),
 }
 
@@ -79,6 +82,7 @@ def test_a_start_needs_a_generator_and_a_rank(rng):
             (DTypeError, "dtype must be", lambda: lokr.init(rng, 4, 4, 1, dtype=int)),
             (ConfigError, "^n must be a positive int, got 0", lambda: lokr.init(rng, 0, 4, 1)),
             (ConfigError, "dh must be a positive int, got 0", lambda: prefix_tuning.init(rng, 2, 0)),
+            (ConfigError, "feedforward: bool required", lambda: ia3.init(4, 4, feedforward=1)),
             (ConfigError, "block must be a positive int, got 0", lambda: oft.init(4, 0)),
             (ConfigError, "std must be a real number", lambda: bottleneck.init(rng, 4, 2, std="small")),
         ]

@@ -169,8 +169,9 @@ def _require_factors(name: str, W: Array, p: LoraParams, scale: float, groups: i
     if d % groups:
         raise ShapeError(f"groups = {groups} must divide d = {d}")
     checks.require_factors(p, d // groups * kh, channels * groups * kh)
-    if p[1].shape[0] % kh:
-        raise ShapeError(f"A has {p[1].shape[0]} rows, expected r · kh with kh = {kh}")
-    checks.require_same_dtype(**{name: W, "B": p[0], "A": p[1]})
+    B, A = p
+    if A.shape[0] % kh:
+        raise ShapeError(f"A has {A.shape[0]} rows, expected r · kh with kh = {kh}")
+    checks.require_same_dtype(**{name: W, "B": B, "A": A})
     checks.require_number("scale", scale)
-    return p[0], p[1]
+    return B, A

@@ -193,7 +193,7 @@ def add_bias(Y: Float[Array, "N d H W"], bias: Float[Array, " d"] | None) -> Flo
 def require_images(
     X: Array, W0: Array, stride: Numbers, padding: Numbers, dilation: Numbers, groups: int
 ) -> Geometry:
-    """Raise unless the images have the kernel's channels and room for it; return where the windows lie."""
+    """Raise unless the images have the kernel's channels; return where the windows lie."""
     checks.require_ndim("X", X, 4, "N, k, H, W")
     if X.shape[1] != W0.shape[1] * groups:
         raise ShapeError(
@@ -201,10 +201,8 @@ def require_images(
             f"axis of W0 {tuple(W0.shape)} times groups = {groups}"
         )
     checks.require_same_dtype(X=X, W0=W0)
-    g = Geometry(
+    return Geometry(
         as_pair("stride", stride, minimum=1),
         as_pair("padding", padding, minimum=0),
         as_pair("dilation", dilation, minimum=1),
     )
-    output_size(tuple(X.shape[2:]), tuple(W0.shape[2:]), g)
-    return g

@@ -61,7 +61,8 @@ def staircase(p: LoraParams, *, enabled: Sequence[bool]) -> LoraParams:
            [ 0., 10.]])
     """
     _require_pairs(p, enabled)
-    (B, A), on, xp = p, sum(enabled), array_namespace(p[0])
+    B, A = p
+    on, xp = sum(enabled), array_namespace(B)
     part, r = B.shape[0] // on, B.shape[1]
     steps, i = [], 0
     for is_on in enabled:
