@@ -25,12 +25,13 @@ def main(targets: list[str], path: Path = RESULTS) -> int:
         )
         return 2
     found, unjudged = measure(read_all(), read_verdicts(), targets or PACKAGES)
-    for one in unjudged:
-        print(f"no verdict: {' | '.join(one)}", file=sys.stderr)
+    for open_one in unjudged:
+        print(f"no verdict: {' | '.join(open_one)}", file=sys.stderr)
     if unjudged:
         return 1
     if targets:
-        kept = [one for one in results(path).implementations if one.target not in targets]
+        before = results(path).implementations if path.exists() else ()
+        kept = [one for one in before if one.target not in targets]
         ordered = sorted((*found.implementations, *kept), key=lambda one: one.target)
         found = found._replace(implementations=tuple(ordered))
     write_whole(path, text_of(found).encode())

@@ -54,7 +54,7 @@ def measure(
         one, open_ones = summed_up(target, report, by_id, verdicts)
         measured.append(one)
         unjudged += open_ones
-    return Results(SUITE, LEVEL, len(cases), tuple(measured)), unjudged
+    return Results(SUITE, LEVEL, tuple(measured)), unjudged
 
 
 def summed_up(
@@ -74,15 +74,16 @@ def summed_up(
             continue
         judged[verdict.name] = verdict
         groups.setdefault((record.capability, verdict.name, record.flag), []).append(record)
-    printed = {name: run(one.reproducer) for name, one in judged.items()}
+    table = tuple(_counted(report))
+    printed = {name: "" if unjudged else run(one.reproducer) for name, one in judged.items()}
     measured = Measured(
         target=target,
         versions={"python": python_version(), **{name: version(name) for name in PACKAGES[target]}},
         cases=report.cases,
         passed=report.passed,
         failed=report.failed,
-        not_claimed=report.not_claimed,
-        table=tuple(_counted(report)),
+        not_claimed=sum(row.not_claimed for row in table),
+        table=table,
         failures=tuple(
             _failure(group, judged[name], printed[name]) for (_, name, _), group in sorted(groups.items())
         ),
@@ -114,7 +115,7 @@ def _failure(group: Sequence[Record], verdict: Verdict, prints: str) -> Failure:
     errors = [one.error_u for one in group if math.isfinite(one.error_u) and one.error_u > 0]
     return Failure(
         capability=first.capability,
-        count=len(group),
+        number=len(group),
         case=first.id,
         problem=first.problem,
         flag=first.flag,

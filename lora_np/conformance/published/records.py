@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar
 
 from lora_np.conformance.vectors.strict_json import read_content
 from lora_np.errors import DatasetError, VectorFileError
@@ -52,7 +53,7 @@ class Failure(NamedTuple):
     """
 
     capability: str
-    count: int
+    number: int
     case: str
     problem: str
     flag: str
@@ -67,7 +68,7 @@ class Failure(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one implementation did, with the versions of everything that computed."""
+    """What one implementation did in the capabilities that it claims, with the versions of everything that computed."""
 
     target: str
     versions: Mapping[str, str]
@@ -84,7 +85,6 @@ class Results(NamedTuple):
 
     suite: str
     level: str
-    vectors: int
     implementations: tuple[Measured, ...]
 
 
@@ -101,7 +101,7 @@ def departures(directory: Path = HERE / "departures") -> list[Departure]:
         raise DatasetError(f"there is no table of departures in {directory}", fix=_FIX)
     rows = [row for path in paths for row in _rows(Departure, _read(path), path)]
     found = sorted(rows, key=lambda row: row.id)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if one.id == other.id:
             raise DatasetError(f"two departures in {directory} have the id {one.id!r}", fix=_FIX)
     return found
@@ -162,7 +162,7 @@ def _row(kind: type[Row], stored: Any, path: Path) -> Row:
 
 
 _TYPES: dict[str, Any] = {
-    **dict.fromkeys(("cases", "passed", "failed", "not_claimed", "count", "vectors"), int),
+    **dict.fromkeys(("cases", "passed", "failed", "not_claimed", "number"), int),
     **dict.fromkeys(("table", "failures", "implementations"), list),
     "versions": dict,
     "worst_u": (int, float, type(None)),

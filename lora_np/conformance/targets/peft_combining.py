@@ -3,8 +3,8 @@
 The adapters of a case are added to a layer one by one, and the increment of the combination is read back.  TIES, DARE
 and trimming are defined on increments, so PEFT's forms that work on increments are asked (ties_svd and its like).
 These decompose the combined increment in the end, and what they hand to `torch.linalg.svd` is read: how the
-decomposition rounds is the matter of "combine-svd".  DARE draws with `torch.bernoulli`, which hands out the case's draws
-here.
+decomposition rounds is the matter of "combine-svd".  DARE draws with `torch.bernoulli`, which hands out the
+case's draws here.
 
 "peft-rslora" combines the same increments out of adapters that are scaled by alpha / sqrt(r).
 """
@@ -60,7 +60,7 @@ def combine(method: str, config: Config, tensors: Tensors, *, stabilized: bool =
         model.base_model.add_weighted_adapter(
             names, config["weights"], "combined", combination_type=KINDS[method], **further
         )
-    layer = model.base_model.model.layer
+    layer: Any = model.base_model.model.layer
     if decomposed and method != "combine-svd":
         return {"delta": array(layer.scaling["combined"] * decomposed[0])}
     return {"delta": array(layer.get_delta_weight("combined"))}
@@ -86,7 +86,9 @@ def _model(config: Config, t: Mapping[str, Any], names: list[str], stabilized: b
         settings.append(
             peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=stabilized, target_modules=["layer"])
         )
-    model = peft.get_peft_model(Model(), settings[0], adapter_name=names[0], autocast_adapter_dtype=False)
+    model: Any = peft.get_peft_model(
+        Model(), settings[0], adapter_name=names[0], autocast_adapter_dtype=False
+    )
     for name, one in zip(names[1:], settings[1:], strict=True):
         model.add_adapter(name, one, autocast_adapter_dtype=False)
     layer = model.base_model.model.layer.to(getattr(torch, config["dtype"]))

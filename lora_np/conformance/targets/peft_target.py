@@ -36,7 +36,7 @@ def _lora(**further: Any) -> Callable[[Config, Mapping[str, Any]], Any]:
         from peft import LoraConfig
 
         alpha, rank = config.get("alpha", 1.0), config["rank"]
-        return LoraConfig(r=rank, lora_alpha=alpha, target_modules=["layer"], lora_dropout=0.0, **further)  # type: ignore[arg-type]
+        return LoraConfig(r=rank, lora_alpha=alpha, target_modules=["layer"], lora_dropout=0.0, **further)
 
     return make
 
@@ -44,13 +44,13 @@ def _lora(**further: Any) -> Callable[[Config, Mapping[str, Any]], Any]:
 def _hadamard(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import LoHaConfig
 
-    return LoHaConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])  # type: ignore[arg-type]
+    return LoHaConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])
 
 
 def _kronecker(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
     from peft import LoKrConfig
 
-    return LoKrConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])  # type: ignore[arg-type]
+    return LoKrConfig(r=config["rank"], alpha=config["alpha"], target_modules=["layer"])
 
 
 def _ia3(config: Config, t: Mapping[str, Any]) -> Any:  # noqa: ARG001
