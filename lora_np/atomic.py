@@ -17,7 +17,9 @@ def write_whole(path: Path, content: bytes) -> None:
     ['a.json']
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # less the user's umask, as `open` does
+    handle = os.open(
+        temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666
+    )  # less the user's umask, as `open` does
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
