@@ -21,6 +21,7 @@ from lora_np.batches import flat_rows
 from lora_np.lora import LoraParams
 from lora_np.methods.tensors import (
     Tensors,
+    fitting,
     require_backward,
     require_layer,
     require_mergeable,
@@ -140,7 +141,7 @@ def merge(W0: Float[Array, "d k"], p: AdaloraParams, *, scale: float) -> Float[A
            [0.5, 1.5]])
     """
     require_mergeable("W0", W0, _named(p), scale)
-    return merging.merge(W0, LoraParams(p.P * p.lam, p.Q), scale=scale)
+    return merging.merge(W0, fitting("merging", lambda: LoraParams(p.P * p.lam, p.Q)), scale=scale)
 
 
 def unmerge(W: Float[Array, "d k"], p: AdaloraParams, *, scale: float) -> Float[Array, "d k"]:
@@ -154,7 +155,7 @@ def unmerge(W: Float[Array, "d k"], p: AdaloraParams, *, scale: float) -> Float[
            [0., 1.]])
     """
     require_mergeable("W", W, _named(p), scale)
-    return merging.unmerge(W, LoraParams(p.P * p.lam, p.Q), scale=scale)
+    return merging.unmerge(W, fitting("unmerging", lambda: LoraParams(p.P * p.lam, p.Q)), scale=scale)
 
 
 # ---- the penalty that keeps P and Q orthonormal ------------------------------------------------------------

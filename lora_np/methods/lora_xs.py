@@ -23,6 +23,7 @@ from lora_np.batches import flat_rows
 from lora_np.lora import LoraParams
 from lora_np.methods.tensors import (
     Tensors,
+    fitting,
     require_backward,
     require_layer,
     require_mergeable,
@@ -121,7 +122,7 @@ def merge(
            [0.5, 1.5]])
     """
     require_mergeable("W0", W0, _named(B, A, p))
-    return merging.merge(W0, LoraParams(B, p.R @ A), scale=1.0)
+    return merging.merge(W0, fitting("merging", lambda: LoraParams(B, p.R @ A)), scale=1.0)
 
 
 def unmerge(
@@ -137,7 +138,7 @@ def unmerge(
            [0., 1.]])
     """
     require_mergeable("W", W, _named(B, A, p))
-    return merging.unmerge(W, LoraParams(B, p.R @ A), scale=1.0)
+    return merging.unmerge(W, fitting("unmerging", lambda: LoraParams(B, p.R @ A)), scale=1.0)
 
 
 def _named(B: Array, A: Array, p: LoraXsParams) -> Tensors:

@@ -1,4 +1,4 @@
-"""Checks of a method's own tensors, each under its own name.  Floor 2.  Computes nothing.
+"""Checks of a method's own tensors, each under its own name.  Floor 2.  Has no formula of any.
 
 A tensor comes with the letters of its axes, `{"P": (P, "d r")}`; W0 says what d and k are, and the first tensor that
 has a letter binds it for those after it.
@@ -6,11 +6,14 @@ has a letter binds it for those after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from lora_np import checks
 from lora_np.errors import ConfigError, RankError, ShapeError, StateError
+from lora_np.lora import LoraParams
 from lora_np.merging import Merged
 
 Tensors = Mapping[str, tuple[Any, str]]
@@ -90,3 +93,12 @@ def _raise_misfit(name: str, x: Any, axes: list[str], sizes: Mapping[str, int]) 
         f"{name} has shape {shape}, expected ({', '.join(axes)}) = ({spelled})",
         fix=f"this one looks transposed: {name}.T has shape {shape[::-1]}" if turned else "",
     )
+
+
+def fitting(step: str, build: Callable[[], LoraParams]) -> LoraParams:
+    """Build a pair of factors from finite tensors; raise `OverflowInMergeError` where one outgrows its element type."""
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is raised below, by name
+        pair = build()
+    for factor in pair:
+        checks.require_no_overflow(factor, step)
+    return pair

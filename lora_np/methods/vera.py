@@ -25,6 +25,7 @@ from lora_np.errors import ShapeError
 from lora_np.lora import LoraParams
 from lora_np.methods.tensors import (
     Tensors,
+    fitting,
     require_backward,
     require_layer,
     require_mergeable,
@@ -164,7 +165,7 @@ def merge(
            [0. , 1. ]])
     """
     require_mergeable("W0", W0, _named(B, A, p))
-    return merging.merge(W0, _factors(B, A, p), scale=1.0)
+    return merging.merge(W0, fitting("merging", lambda: _factors(B, A, p)), scale=1.0)
 
 
 def unmerge(
@@ -180,7 +181,7 @@ def unmerge(
            [0., 1.]])
     """
     require_mergeable("W", W, _named(B, A, p))
-    return merging.unmerge(W, _factors(B, A, p), scale=1.0)
+    return merging.unmerge(W, fitting("unmerging", lambda: _factors(B, A, p)), scale=1.0)
 
 
 def _factors(B: Array, A: Array, p: VeraParams) -> LoraParams:
