@@ -73,7 +73,7 @@ def _mutable(function: ast.FunctionDef) -> list[ast.AST]:
 
 def _guarding(function: ast.FunctionDef, name: str) -> set[int]:
     """Find the nodes that only decide whether input is refused: calls of checks, and tests that lead to a raise."""
-    if "require" in name:
+    if any(word in name for word in ("require", "raise", "name_rows")):  # checks, and the messages of errors
         return {id(node) for node in ast.walk(function)}
     found: set[int] = set()
     for node in ast.walk(function):

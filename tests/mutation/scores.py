@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.mutation.mutants import Mutant
 from tests.mutation.trial import Verdict
 
-OPERATIONS = ("forward", "backward", "merge", "unmerge", "init")
+OPERATIONS = ("forward", "backward", "merge", "unmerge", "init", "with_bias", "add_bias")
 EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
 
 
@@ -29,7 +29,8 @@ def concerns(file: str, mutant: Mutant) -> bool:
     but need not notice what only changes Y.
     """
     operation = file.split("/")[1]
-    return not mutant.guards and (mutant.function == operation or mutant.function not in OPERATIONS)
+    own = mutant.function == operation or (operation == "forward" and mutant.function.endswith("_bias"))
+    return not mutant.guards and (own or mutant.function not in OPERATIONS)
 
 
 def score(verdicts: Sequence[Verdict], known: dict[str, str]) -> tuple[list[dict], list[dict]]:
