@@ -198,6 +198,8 @@ ANY = Verdict("any", ["peft"], "*", "precision", "w.", "u")
         ({"tagged": "TiedScores"}, False),
         ({"comment": CASE.comment}, True),
         ({"comment": "another"}, False),
+        ({"dtype": "float64"}, True),
+        ({"dtype": "float32"}, False),
         ({"most_u": 100.0}, True),
         ({"most_u": 99.0}, False),
     ],

@@ -48,6 +48,7 @@ class Verdict(NamedTuple):
     config: Mapping[str, Any] = {}
     tagged: str = ""
     comment: str = ""
+    dtype: str = ""
     most_u: float = math.inf
     departure: str = ""
 
@@ -61,6 +62,7 @@ class Verdict(NamedTuple):
             and all((case.config.get(key) or False) == value for key, value in self.config.items())
             and self.tagged in ("", *case.flags)
             and re.search(self.comment, case.comment) is not None
+            and self.dtype in ("", case.dtype)
             and record.error_u <= self.most_u
         )
 
