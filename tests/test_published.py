@@ -64,7 +64,7 @@ def test_failures_are_sorted_and_say_everything(name):
         assert one.number > 0
         assert one.case.startswith(f"{one.capability.replace('.', '/')}#")
         assert one.problem
-        assert one.why.endswith((".", ")."))
+        assert one.why.endswith((".", ".)"))
         assert bool(one.flag) == bool(one.diagnosis) or not one.flag
         assert bool(one.reproducer) == bool(one.prints)
         assert one.verdict != "defect" or "want" in one.prints
