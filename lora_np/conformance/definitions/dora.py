@@ -8,45 +8,24 @@ the rows of V were, so unmerge needs their lengths.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from lora_np.conformance.definitions.definition import Config, Definition, Tensors, minus, plus, with_bias
 from lora_np.conformance.definitions.lora import increment, scale
-from lora_np.conformance.exact.functions import shifted, sqrt
+from lora_np.conformance.exact.functions import sqrt
 from lora_np.conformance.exact.loops import dot, times_vector
 from lora_np.conformance.exact.tape import plain
 
-SQUARED_IN_RANGE = 300
-"""Binary exponents up to ± this can be squared, and the squares added, in double precision."""
-
 
 def norm(row: list[Any]) -> Any:
-    """Take the Euclidean norm of a row, √Σ vⱼ², of numbers whose squares leave the range, too.
-
-    >>> norm([-3 * 2.0**700, -4 * 2.0**700]) == 5 * 2.0**700, norm([3.0, 4.0])
-    (True, 5.0)
-    """
-    exponent = far(row)
-    small = [shifted(v, -exponent) for v in row] if exponent else row
-    length = sqrt(dot(small, small))
-    return shifted(length, exponent) if exponent else length
-
-
-def far(row: list[Any]) -> int:
-    """Tell the binary exponent of the largest number, or 0 where all squares stay in range."""
-    sizes = [abs(float(getattr(plain(v), "value", plain(v)))) for v in row]
-    exponent = math.frexp(max(sizes, default=0.0))[1]
-    return exponent if abs(exponent) > SQUARED_IN_RANGE else 0
+    """Take the Euclidean norm of a row: √Σ vⱼ²."""
+    return sqrt(dot(row, row))
 
 
 def weight(t: Tensors, config: Config) -> Any:
     """diag(m / ||V||) V with V = W0 + s B A; a detached norm is taken off the tape."""
     rows = []
     for m, v in zip(t["m"], plus(t["W0"], increment(scale(config), t)), strict=True):
-        exponent = far(v)  # V / ||V|| is the same for 2ⁿ V
-        if exponent:
-            v = [shifted(v_j, -exponent) for v_j in v]
         length = norm(v) if config.get("norm") != "detached" else plain(norm(v))
         rows.append([m * v_j / length for v_j in v])
     return rows

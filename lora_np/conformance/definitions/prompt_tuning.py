@@ -1,7 +1,6 @@
 """Prompt tuning, as its paper defines it: trained rows before those of the text.  Floor 6.
 
 Lester et al. 2021 (arXiv 2104.08691), section 2: [P; X] goes through the frozen model, here one linear layer.
-With an axis before the rows of X each of its items is a sequence of its own, with the prompt before it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from lora_np.conformance.definitions.definition import Config, Definition, Tenso
 from lora_np.conformance.exact.loops import times_vector
 
 
-def forward(t: Tensors, config: Config) -> dict[str, Any]:
-    """Y = [P; X] W0ᵀ + b, one row for each row of P and then of X; for each sequence."""
-    if t["X"] and t["X"][0] and isinstance(t["X"][0][0], list):
-        return {"Y": [forward({**t, "X": sequence}, config)["Y"] for sequence in t["X"]]}
+def forward(t: Tensors, _: Config) -> dict[str, Any]:
+    """Y = [P; X] W0ᵀ + b, one row for each row of P and then of X."""
     return {"Y": [with_bias(times_vector(t["W0"], x), t) for x in t["P"] + t["X"]]}
 
 

@@ -81,20 +81,6 @@ def sqrt(x: Any) -> Any:
     return Exact(value, size, x.roundings + 1)
 
 
-def shifted(x: Any, exponent: int) -> Any:
-    """Multiply by a power of two, which takes no rounding.
-
-    >>> shifted(Exact.of(3), 2), shifted(1.5, -1)
-    (Exact(12.0, S=12.0, K=0), 0.75)
-    """
-    if isinstance(x, Taped):
-        return x.mapped(shifted(x.value, exponent), of_kind(2.0**exponent, x))
-    if isinstance(x, Exact):
-        moved = x * Exact.of(2.0**exponent)
-        return Exact(moved.value, moved.size, x.roundings)
-    return math.ldexp(x, exponent)
-
-
 def exp(x: Any) -> Any:
     """Take the exponential."""
     if isinstance(x, Taped):

@@ -91,7 +91,7 @@ def _leading(method: str, tensors: Tensors) -> tuple[int, ...]:
     """Return the leading axes of X where there are several: a definition knows a list of rows only."""
     if "X" not in tensors:
         return ()
-    row = {"lora-embedding": 0, "lora-conv2d": 3, "prompt-tuning": 2}.get(method, 1)
+    row = {"lora-embedding": 0, "lora-conv2d": 3}.get(method, 1)
     axes = tensors["X"].shape[: tensors["X"].ndim - row]
     return axes if len(axes) > 1 else ()
 

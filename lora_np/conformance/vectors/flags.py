@@ -73,11 +73,6 @@ FLAGS: dict[str, Flag] = {
     "TinyValues": Flag(
         "RANGE", "some inputs are near 1e-30", "underflow, or an absolute tolerance, hides them"
     ),
-    "LargeScores": Flag(
-        "RANGE",
-        "attention scores beyond what exp can take",
-        "overflow unless the largest is subtracted first",
-    ),
     # the norm of DoRA
     "DetachedNorm": Flag(
         "GRADIENT", "the norm is a constant for the gradient", "differs from the full gradient"

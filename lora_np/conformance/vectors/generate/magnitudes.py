@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lora_np.conformance.vectors.format import Tensor
 from lora_np.conformance.vectors.generate.layers import USUAL_FLAGS, layer_recipes
 from lora_np.conformance.vectors.generate.low_rank import FACTORS, LAYER
 from lora_np.conformance.vectors.generate.pieces import (
     WRONG_WIDTH,
     Arrays,
-    followed,
     joined,
     listing,
     only,
@@ -52,68 +49,7 @@ def _lengths(V: Any, config: Mapping[str, Any]) -> Any:
 def dora_weight(t: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """V rescaled row by row to the lengths m."""
     V = t["W0"] + scale_of(config) * (t["B"] @ t["A"])
-    U = V * _towards_one(V)  # the same direction
-    return U / _lengths(U, config) * t["m"][:, None]
-
-
-def _towards_one(V: Any) -> np.ndarray:
-    """For each row the power of two that brings its largest number into [1/2, 1), as a column of constants."""
-    from autograd.tracer import getval, isbox
-
-    while isbox(V):
-        V = getval(V)
-    exponents = np.frexp(np.abs(V).max(axis=1))[1]
-    return np.asarray(np.ldexp(1.0, -exponents))[:, None]
-
-
-# ---- rows whose squares leave the range ---------------------------------------------------------------------
-
-FAR = 664
-"""2**664 is about 1e200: its square overflows, that of 2**-664 underflows."""
-
-
-def _stretched(arrays: Arrays) -> Arrays:
-    """Make row 0 of V huge and row 1 tiny: the rows of W0 and B, or what stands for them when unmerging."""
-    powers = np.ldexp(1.0, np.array([FAR, -FAR] + [0] * (len(arrays["B"]) - 2)))
-    rows: Arrays = {name: array * powers[:, None] for name, array in arrays.items() if name in ("W0", "B")}
-    if "lengths" in arrays:
-        rows["lengths"] = arrays["lengths"] * powers
-    return {**arrays, **rows}
-
-
-def _pointing(arrays: Arrays) -> Arrays:
-    """Make V's row 0 huge and nowhere positive, (−3, −4, 0, ...), and its row 1 tiny, (3, 4, 0, ...)."""
-    away = np.arange(len(arrays["B"])) > 1
-    rows = {"B": arrays["B"] * away[:, None]}
-    for name in ("W0", "W"):
-        if name in arrays:
-            rows[name] = arrays[name].copy()
-            rows[name][:2] = 0.0
-            rows[name][:2, :2] = [[-3.0, -4.0], [3.0, 4.0]]
-    return _stretched({**arrays, **rows})
-
-
-FAR_ROWS = {
-    "a row near 1e200, a row near 1e-200": _stretched,
-    "rows 1e200 (-3, -4, 0, ...) and 1e-200 (3, 4, 0, ...)": _pointing,
-}
-
-
-def _far_plans(recipe: Recipe) -> list[Plan]:
-    """Take the first plan of each form of the gradient to rows whose squares overflow and underflow."""
-    first: dict[Any, Plan] = {}
-    for plan in recipe.plans():
-        first.setdefault(plan.option, plan) if plan.result != "invalid" else None
-    return [
-        replace(
-            plan,
-            inputs={name: Tensor(array, plan.dtype) for name, array in change(plan.arrays()).items()},
-            comment=comment,
-            flags=("HugeValues", "TinyValues"),
-        )
-        for plan in first.values()
-        for comment, change in FAR_ROWS.items()
-    ]
+    return V / _lengths(V, config) * t["m"][:, None]
 
 
 def _zero_row(arrays: Arrays) -> Arrays:
@@ -175,7 +111,7 @@ def dora_recipes() -> list[Recipe]:
         "unmerge 1": spoilt(zero_entry("m"), "NotInvertibleError", ["m"], "m[1] is zero", ("ZeroFactor",)),
     }
     made = refusing([*joined(*parts), *only(unmerge, "unmerge")], further)
-    return [*followed(with_leading_axes(made), _far_plans), _dora_init()]
+    return [*with_leading_axes(made), _dora_init()]
 
 
 def _dora_init() -> Recipe:
@@ -187,31 +123,15 @@ def _dora_init() -> Recipe:
             replace(one, comment="zero rows in W0", flags=("ZeroRows",), changes={"W0": "zero rows"})
             for one in found[:2]
         ]
-        shapes = {"W0": ("d", "k")}
-        usual = plans("dora/init", shapes, _rank, found, flags=("Transposed", "SquareShapes"))
-        far = [
-            replace(one, comment="a row near 1e200, a row near 1e-200", flags=("HugeValues", "TinyValues"))
-            for one in situations(rows="", zeros=(), scaled=())[:4]
-            if one.dtype == "float64"
-        ]
-        rows = plans("dora/init", shapes, _rank, far, adjust=_far_rows, salt="+")
-        pointing = {"W0": Tensor(POINTING, "float64")}
-        return [*usual, *rows, replace(rows[0], inputs=pointing, comment=list(FAR_ROWS)[1])]
+        return plans("dora/init", {"W0": ("d", "k")}, _rank, found, flags=("Transposed", "SquareShapes"))
 
     return Recipe(
         "dora",
         "init",
         listed,
-        road=lambda plan: {"m": np.array([math.hypot(*row) for row in plan.arrays()["W0"]])},
+        road=lambda plan: {"m": np.linalg.norm(plan.arrays()["W0"], axis=1)},
         road_name=ARRAYS,
     )
-
-
-def _far_rows(arrays: Arrays, _: Sizes, __: dict[str, Any]) -> Arrays:
-    return {"W0": _stretched({"B": arrays["W0"], "W0": arrays["W0"]})["W0"]}
-
-
-POINTING = np.ldexp([[-3.0, -4.0, 0.0], [3.0, 4.0, 0.0]], [[FAR], [-FAR]])
 
 
 def _rank(sizes: Sizes, _: int) -> dict[str, Any]:

@@ -70,15 +70,6 @@ def refusing(recipes: Iterable[Recipe], further: Mapping[str, Callable[[Plan], P
     return [replace(recipe, plans=partial(more, recipe)) for recipe in recipes]
 
 
-def followed(recipes: Iterable[Recipe], more: Callable[[Recipe], Iterable[Plan]]) -> list[Recipe]:
-    """Add further plans behind all that a recipe has, so that those keep their ids."""
-
-    def extended(recipe: Recipe) -> Recipe:
-        return replace(recipe, plans=lambda: [*recipe.plans(), *more(recipe)])
-
-    return [extended(recipe) for recipe in recipes]
-
-
 def spoilt(
     change: Callable[[Arrays], Arrays],
     error: str,

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from lora_np.conformance.vectors.generate.layers import layer_recipes
 from lora_np.conformance.vectors.generate.low_rank import LAYER, biased
 from lora_np.conformance.vectors.generate.pieces import (
     WRONG_WIDTH,
     Arrays,
     deeper,
-    followed,
     listing,
     moderate,
     refusing,
@@ -50,11 +47,6 @@ def attention(t: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
 
 def _moderate_scores(arrays: Arrays, _: Sizes, __: dict[str, Any]) -> Arrays:
     return {**arrays, **{name: moderate(arrays[name]) / 2 for name in ("Q", "K", "P_k")}}
-
-
-def _large_scores(arrays: Arrays, sizes: Sizes, _: dict[str, Any]) -> Arrays:
-    """Bring queries and keys near 40 and 60: scores far above 709 that differ by a few units."""
-    return {**arrays, "Q": 40 + arrays["Q"], **{name: 60 + arrays[name] / 64 for name in ("K", "P_k")}}
 
 
 def prefix_recipes() -> list[Recipe]:
@@ -130,16 +122,7 @@ def prefix_recipes() -> list[Recipe]:
         for name in PREFIX
         if name != "Q"
     }
-    lofty = [
-        Situation("scores beyond the range of exp", size, flags=("LargeScores",)) for size in PREFIX_SIZES[:2]
-    ]
-
-    def large(made: Recipe) -> list[Plan]:
-        shapes = {**PREFIX, "gY": ("N", "dh")} if made.operation == "backward" else PREFIX
-        name = f"{made.name}/large"
-        return plans(name, shapes, lambda _, __: {}, lofty, optional=(), adjust=_large_scores)
-
-    return followed(refusing([recipe("forward"), recipe("backward")], further), large)
+    return refusing([recipe("forward"), recipe("backward")], further)
 
 
 # ---- prompt tuning ------------------------------------------------------------------------------------------
@@ -156,9 +139,7 @@ def prompted(t: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
     """Put the prompt before the text and go through the layer."""
     from autograd import numpy as anp
 
-    lead = t["X"].shape[:-2]
-    P = t["P"] + np.zeros((*lead, 1, 1))  # once for each sequence
-    return biased(anp.dot(anp.concatenate([P, t["X"]], axis=len(lead)), t["W0"].T), t)
+    return biased(anp.dot(anp.concatenate([t["P"], t["X"]]), t["W0"].T), t)
 
 
 def prompt_recipes() -> list[Recipe]:
@@ -190,29 +171,7 @@ def prompt_recipes() -> list[Recipe]:
             lambda arrays: {**arrays, "gY": arrays["gY"][1:]}, "ShapeError", ["gY"], "gY has too few rows"
         ),
     }
-    return followed(refusing(made, further), _sequences)
-
-
-def _sequences(recipe: Recipe) -> list[Plan]:
-    """Make cases of two and three sequences, in both element types, each with the prompt before its rows."""
-    of: dict[str, tuple[str | int, ...]] = {
-        **LAYER,
-        "X": ("sequences", "text", "k"),
-        "P": ("l", "k"),
-    }
-    if recipe.operation == "backward":
-        of = {**{name: sides for name, sides in of.items() if name != "bias"}, "gY": ("sequences", "N", "d")}
-    found = [
-        Situation(
-            f"{sequences} sequences with one prompt",
-            {**sizes, "text": sizes["N"], "N": sizes["l"] + sizes["N"], "sequences": sequences},
-            dtype=dtype,
-            flags=("LeadingAxes",),
-        )
-        for sequences, sizes in zip((2, 3), PROMPT_SIZES, strict=False)
-        for dtype in ("float64", "float32")
-    ]
-    return plans(f"{recipe.name}/sequences", of, lambda _, __: {}, found)
+    return refusing(made, further)
 
 
 def recipes() -> list[Recipe]:

@@ -105,12 +105,7 @@ def oft_recipes() -> list[Recipe]:
     def few(**situation: Any) -> list[Any]:
         return moderated(**situation)[:8]
 
-    def transposed_back(sizes: Sizes, number: int) -> dict[str, Any]:
-        return {**turned_back(sizes, number), "side": "transposed"}
-
-    option = ("oft.side", "transposed")
-    other = usual(config=transposed, weight=oft_weight, listed=few, option=option)
-    other_back = usual(config=transposed_back, take_out=oft_unmerge, listed=few, option=option)
+    other = usual(config=transposed, weight=oft_weight, listed=few, option=("oft.side", "transposed"))
     further = {
         **WRONG_WIDTH,
         **wrong_tensor("q"),
@@ -125,8 +120,7 @@ def oft_recipes() -> list[Recipe]:
             dict, "ConfigError", ["neumann"], "a bool for a number", config={"neumann": True}
         ),
     }
-    made = with_leading_axes(refusing(joined(valid, only(back, "unmerge"), other), further))
-    return joined(made, only(other_back, "unmerge"))
+    return with_leading_axes(refusing(joined(valid, only(back, "unmerge"), other), further))
 
 
 def recipes() -> list[Recipe]:

@@ -108,10 +108,7 @@ def situations(
     ]
     both = [replace(one, dtype=dtype) for one in found for dtype in ("float64", "float32")]
     low = [replace(one, dtype=dtype) for one in (found[0], found[1]) for dtype in HALF_TYPES] if half else []
-    inexact = Situation(
-        "a scale that single precision does not hold", {**first, "tenths": 7}, flags=("NonDyadicScale",)
-    )
-    return [*both, *low, inexact]
+    return both + low
 
 
 def _shape_situations(first: Sizes, smallest: Sizes | None, rows: str, full_rank: bool) -> list[Situation]:
@@ -142,12 +139,8 @@ ALPHAS = (3.0, 1.0, 0.75, 16.0, 5.0)
 
 
 def rank_and_alpha(sizes: Sizes, number: int) -> dict[str, Any]:
-    """{"rank": r, "alpha": one of five}; few of them make a power of two, hardly any makes 1.
-
-    Sizes may hold the tenths of alpha instead: all of the five, over small ranks, are numbers that float32 holds.
-    """
-    alpha = sizes["tenths"] / 10 if "tenths" in sizes else ALPHAS[number % len(ALPHAS)]
-    return {"rank": sizes["r"], "alpha": alpha}
+    """{"rank": r, "alpha": one of five}; few of them make a power of two, hardly any makes 1."""
+    return {"rank": sizes["r"], "alpha": ALPHAS[number % len(ALPHAS)]}
 
 
 def plans(
