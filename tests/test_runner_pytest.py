@@ -7,13 +7,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = "lora_np.conformance.runner.pytest_plugin"
-PLUGIN = "lora_np.conformance.runner.pytest_plugin"
 
 
 def pytest_run(tmp_path, *options):
-    """Run pytest in an empty directory, with the plugin and without ours."""
+    """Run pytest in an empty directory, with the plugin, without ours, and without the options of this run."""
     (tmp_path / "test_own.py").write_text("def test_own():\n    assert True\n")
-    places = {**os.environ, "PYTHONPATH": str(ROOT)}
+    places = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_CORE_"))
+    }
+    places["PYTHONPATH"] = str(ROOT)
     plugins = ["-p", "no:lora-np", "-p", PLUGIN, "-p", "no:cacheprovider"]  # by its module, installed or not
     command = [sys.executable, "-m", "pytest", *plugins, *options]
     return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=places, check=False)
