@@ -74,7 +74,7 @@ EQUATIONS = table(
     ),
     (
         "combine-ties",
-        r"\Delta W_{ij} = \frac{1}{|\mathcal{A}_{ij}|} \sum_{t \in \mathcal{A}_{ij}} \hat\tau_{t,ij},\quad"
+        r"\Delta W_{ij} = \frac{1}{|\mathcal{A}_{ij}|} \sum_{t \in \mathcal{A}_{ij}} \hat\tau_{t,ij},\quad "
         r" \mathcal{A}_{ij} = \{t : \operatorname{sgn} \hat\tau_{t,ij} = \gamma_{ij} \ne 0\}",
         None,
         "Average, entry by entry, those increments alone whose sign is the elected one.",
@@ -82,7 +82,7 @@ EQUATIONS = table(
     ),
     (
         "combine-dare",
-        r"\tilde\tau_t = \frac{M_t \odot \tau_t}{\rho},\quad M_{t,ij} \sim \operatorname{Bernoulli}(\rho),\quad"
+        r"\tilde\tau_t = \frac{M_t \odot \tau_t}{\rho},\quad M_{t,ij} \sim \operatorname{Bernoulli}(\rho),\quad "
         r" \operatorname{E}[\tilde\tau_t] = \tau_t",
         None,
         "Drop entries at random and blow the others up by the same share: right on average.",
@@ -121,9 +121,9 @@ EQUATIONS = table(
     ),
     (
         "adapters-mixed-grad",
-        r"g_{B_t} = s_t \sum_{n : t(n) = t} (g_Y)_n^\top Z_n,\quad"
+        r"g_{B_t} = s_t \sum_{n : t(n) = t} (g_Y)_n^\top Z_n,\quad "
         r" g_{A_t} = s_t \sum_{n : t(n) = t} B_t^\top (g_Y)_n^\top X_n",
-        r"\frac{\partial\mathcal{L}}{\partial B_t} = s_t \sum_{n : t(n) = t} Z_n^\top (g_Y)_n,\quad"
+        r"\frac{\partial\mathcal{L}}{\partial B_t} = s_t \sum_{n : t(n) = t} Z_n^\top (g_Y)_n,\quad "
         r" \frac{\partial\mathcal{L}}{\partial A_t} = s_t \sum_{n : t(n) = t} X_n^\top (g_Y)_n B_t^\top",
         "An adapter learns from its own rows only.",
         "chain rule",

@@ -8,7 +8,7 @@ EQUATIONS = table(
     (
         "view-sgd",
         r"A_{t+1} = A_t - \eta\,s\,B_t^\top g_{W_t},\quad B_{t+1} = B_t - \eta\,s\,g_{W_t} A_t^\top",
-        r"A_{t+1} = A_t - \eta\,s\,\frac{\partial\mathcal{L}}{\partial W_t} B_t^\top,\quad"
+        r"A_{t+1} = A_t - \eta\,s\,\frac{\partial\mathcal{L}}{\partial W_t} B_t^\top,\quad "
         r"B_{t+1} = B_t - \eta\,s\,A_t^\top\frac{\partial\mathcal{L}}{\partial W_t}",
         "LoRA as an optimizer: project the weight's full gradient onto each factor, and step the factors.",
         f"{_KEXUE}, Optimization Perspective, first line of the SGD updates",
@@ -60,7 +60,7 @@ EQUATIONS = table(
         r"-\eta\,(g_W u u^\top + v^\top v\,g_W),\quad u \in \mathbb{R}^{k \times 1},\ v \in \mathbb{R}^{1 \times d},"
         r"\ u, v \sim \mathcal{N}(0, 1)",
         r"-\eta\Big(\frac{\partial\mathcal{L}}{\partial W_t} v^\top v + u u^\top"
-        r"\frac{\partial\mathcal{L}}{\partial W_t}\Big),\quad"
+        r"\frac{\partial\mathcal{L}}{\partial W_t}\Big),\quad "
         r"u \in \mathbb{R}^{n \times 1},\ v \in \mathbb{R}^{1 \times m},\ u, v \sim \mathcal{N}(0, 1)",
         "Rank-1 factors drawn afresh at every step, A = u^T and B = v^T here: each step changes the weight by rank 2 "
         "at most.",
@@ -86,9 +86,9 @@ EQUATIONS = table(
     ),
     (
         "additive-weight",
-        r"W = W_0 + s\,(B\,\mathbf{1}_{1 \times k} + \mathbf{1}_{d \times 1}\,A),\quad"
+        r"W = W_0 + s\,(B\,\mathbf{1}_{1 \times k} + \mathbf{1}_{d \times 1}\,A),\quad "
         r"B \in \mathbb{R}^{d \times 1},\ A \in \mathbb{R}^{1 \times k}",
-        r"W = W_0 + s\,(A\,\mathbf{1}_{1 \times m} + \mathbf{1}_{n \times 1}\,B),\quad"
+        r"W = W_0 + s\,(A\,\mathbf{1}_{1 \times m} + \mathbf{1}_{n \times 1}\,B),\quad "
         r"A \in \mathbb{R}^{n \times 1},\ B \in \mathbb{R}^{1 \times m}",
         "Sum instead of product: every entry gets one number of its row and one of its column, and the increment may "
         "have rank 2.",
@@ -98,16 +98,16 @@ EQUATIONS = table(
         "additive-grad",
         r"g_B = s\,g_W\,\mathbf{1}_{k \times 1},\quad g_A = s\,\mathbf{1}_{1 \times d}\,g_W",
         r"\frac{\partial\mathcal{L}}{\partial A} ="
-        r" s\,\frac{\partial\mathcal{L}}{\partial W}\mathbf{1}_{m \times 1},\quad"
+        r" s\,\frac{\partial\mathcal{L}}{\partial W}\mathbf{1}_{m \times 1},\quad "
         r"\frac{\partial\mathcal{L}}{\partial B} = s\,\mathbf{1}_{1 \times n}\frac{\partial\mathcal{L}}{\partial W}",
         "The gradients are the sums of the rows and of the columns of the full gradient.",
         f"{_KEXUE}, A Variant, the gradients for r = 1",
     ),
     (
         "additive-blocks",
-        r"W = W_0 + s\,(B\,I_{r(1 \times k/r)} + I_{r(d/r \times 1)}\,A),\quad"
+        r"W = W_0 + s\,(B\,I_{r(1 \times k/r)} + I_{r(d/r \times 1)}\,A),\quad "
         r"B \in \mathbb{R}^{d \times r},\ A \in \mathbb{R}^{r \times k}",
-        r"W = W_0 + s\,(A\,I_{r(1 \times m/r)} + I_{r(n/r \times 1)}\,B),\quad"
+        r"W = W_0 + s\,(A\,I_{r(1 \times m/r)} + I_{r(n/r \times 1)}\,B),\quad "
         r"A \in \mathbb{R}^{n \times r},\ B \in \mathbb{R}^{r \times m}",
         "The same for r > 1: rows of r by r identity blocks take the place of the ones; r must divide both sizes.",
         f"{_KEXUE}, A Variant, r > 1",
@@ -116,7 +116,7 @@ EQUATIONS = table(
         "additive-blocks-grad",
         r"g_B = s\,g_W\,I_{r(1 \times k/r)}^\top,\quad g_A = s\,I_{r(d/r \times 1)}^\top\,g_W",
         r"\frac{\partial\mathcal{L}}{\partial A} ="
-        r" s\,\frac{\partial\mathcal{L}}{\partial W} I_{r(1 \times m/r)}^\top,\quad"
+        r" s\,\frac{\partial\mathcal{L}}{\partial W} I_{r(1 \times m/r)}^\top,\quad "
         r"\frac{\partial\mathcal{L}}{\partial B} = s\,I_{r(n/r \times 1)}^\top\frac{\partial\mathcal{L}}{\partial W}",
         "The gradients are sums of the full gradient over blocks of columns and over blocks of rows.",
         f"chain rule on {_KEXUE}, A Variant, r > 1",

@@ -21,7 +21,7 @@ EQUATIONS = table(
     ),
     (
         "layout-embedding-grad",
-        r"g_B = s\, g_Y^\top Z, \qquad g_{A_{:, t}} = s \sum_{n : t_n = t} B^\top g_{Y_n}, \qquad"
+        r"g_B = s\, g_Y^\top Z, \qquad g_{A_{:, t}} = s \sum_{n : t_n = t} B^\top g_{Y_n}, \qquad "
         r" g_{A_{:, padding}} = 0",
         None,
         "A token's column gathers what its occurrences say; the padding token's column is not trained.",
@@ -50,7 +50,7 @@ EQUATIONS = table(
     ),
     (
         "layout-conv-grad",
-        r"g_Z = s\, B^\top g_Y, \quad g_B = s \sum g_Y Z^\top, \quad g_A = \sum g_Z\, \mathrm{windows}(X)^\top, \quad"
+        r"g_Z = s\, B^\top g_Y, \quad g_B = s \sum g_Y Z^\top, \quad g_A = \sum g_Z\, \mathrm{windows}(X)^\top, \quad "
         r" g_X = W_0^\top * g_Y + A^\top * g_Z",
         None,
         "Each window of the input is a row of a plain layer; its gradient is added back where it was read.",

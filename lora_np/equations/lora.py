@@ -53,7 +53,7 @@ EQUATIONS = table(
         "lora-packed",
         r"Y = [\,X\ \ Z\,]\,[\,W_0\ \ s B\,]^\top,\quad g_X = [\,g_Y\ \ g_Z\,]"
         r"\begin{bmatrix} W_0 \\ A \end{bmatrix},\quad g_Z = g_Y\,(s B)",
-        r"Y = [\,X\ \ Z\,]\begin{bmatrix} W_0 \\ s B \end{bmatrix},\quad"
+        r"Y = [\,X\ \ Z\,]\begin{bmatrix} W_0 \\ s B \end{bmatrix},\quad "
         r" \frac{\partial\mathcal{L}}{\partial X} = [\,g_Y\ \ g_Z\,]\,[\,W_0\ \ A\,]^\top",
         "Write the factors beside and below the weight, and each pass adds the adapter's share inside one product.",
         "block form of kexue.fm 9590, eq. lora-2 (seed 001)",

@@ -68,7 +68,7 @@ EQUATIONS = table(
     ),
     (
         "vera-layer",
-        r"W = W_0 + \Lambda_b\,B\,\Lambda_d\,A,\quad"
+        r"W = W_0 + \Lambda_b\,B\,\Lambda_d\,A,\quad "
         r"\Lambda_b = \mathrm{diag}(\lambda_b),\ \Lambda_d = \mathrm{diag}(\lambda_d)",
         r"W = W_0 + A\,\Lambda_d\,B\,\Lambda_b",
         "Two vectors scale the outputs and the ranks of a frozen random pair.",
@@ -76,7 +76,7 @@ EQUATIONS = table(
     ),
     (
         "vera-grad",
-        r"g_{\lambda_b} = \big(g_Y^\top (Z \Lambda_d) \odot B\big) 1,\quad g_U = (g_Y \Lambda_b) B,\quad"
+        r"g_{\lambda_b} = \big(g_Y^\top (Z \Lambda_d) \odot B\big) 1,\quad g_U = (g_Y \Lambda_b) B,\quad "
         r" g_{\lambda_d} = (g_U \odot Z)^\top 1,\quad g_X = g_Y W_0 + (g_U \Lambda_d) A",
         None,
         "Each vector's gradient is a sum of products entry by entry: of outputs for one, of ranks for the other.",
@@ -84,7 +84,7 @@ EQUATIONS = table(
     ),
     (
         "vera-init",
-        r"\lambda_b = 0,\quad \lambda_d = d_0,\quad A_{ij} \sim \mathcal{U}\big(\pm\sqrt{6/k}\big),\quad"
+        r"\lambda_b = 0,\quad \lambda_d = d_0,\quad A_{ij} \sim \mathcal{U}\big(\pm\sqrt{6/k}\big),\quad "
         r" B_{ij} \sim \mathcal{U}\big(\pm\sqrt{6/r}\big)",
         None,
         "The increment starts at zero; the frozen pair is drawn by Kaiming's rule and comes back from its seed.",
@@ -120,7 +120,7 @@ EQUATIONS = table(
     ),
     (
         "adalora-grad",
-        r"g_U = s\,g_Y P,\quad g_P = s\,g_Y^\top (Z \Lambda),\quad g_\lambda = (g_U \odot Z)^\top 1,\quad"
+        r"g_U = s\,g_Y P,\quad g_P = s\,g_Y^\top (Z \Lambda),\quad g_\lambda = (g_U \odot Z)^\top 1,\quad "
         r" g_Q = (g_U \Lambda)^\top X,\quad g_X = g_Y W_0 + (g_U \Lambda)\,Q",
         None,
         "Through the bottleneck as in LoRA, with the diagonal between the two factors.",
@@ -149,7 +149,7 @@ EQUATIONS = table(
     ),
     (
         "adalora-smoothing",
-        r"\bar I_t = \beta_1 \bar I_{t-1} + (1-\beta_1) I_t,\quad"
+        r"\bar I_t = \beta_1 \bar I_{t-1} + (1-\beta_1) I_t,\quad "
         r" \bar U_t = \beta_2 \bar U_{t-1} + (1-\beta_2)\,\lvert I_t - \bar I_t \rvert",
         None,
         "Average the sensitivity over steps, and how far each step strays from that average.",
@@ -157,7 +157,7 @@ EQUATIONS = table(
     ),
     (
         "adalora-score",
-        r"S_i = s(\lambda_i) + \tfrac{1}{d} \sum_{j=1}^{d} s(P_{ji}) + \tfrac{1}{k} \sum_{j=1}^{k} s(Q_{ij}),\quad"
+        r"S_i = s(\lambda_i) + \tfrac{1}{d} \sum_{j=1}^{d} s(P_{ji}) + \tfrac{1}{k} \sum_{j=1}^{k} s(Q_{ij}),\quad "
         r" s = \bar I \odot \bar U",
         None,
         "A triplet's score adds that of its singular value to the averages over its two vectors.",
@@ -181,9 +181,9 @@ EQUATIONS = table(
     ),
     (
         "symmetric-grad",
-        r"g_B = s\,g_Y^\top (X A^\top),\quad g_A = s\,(g_Y B)^\top X,\quad"
+        r"g_B = s\,g_Y^\top (X A^\top),\quad g_A = s\,(g_Y B)^\top X,\quad "
         r" g_X = g_Y W_0 + s\,(g_Y B) A - s\,(g_Y B_0) A_0",
-        r"g_B = s\,(X A)^\top g_Y,\quad g_A = s\,X^\top (g_Y B^\top),\quad"
+        r"g_B = s\,(X A)^\top g_Y,\quad g_A = s\,X^\top (g_Y B^\top),\quad "
         r" g_X = g_Y W_0^\top + s\,(g_Y B^\top) A^\top - s\,(g_Y B_0^\top) A_0^\top",
         "The factors' gradients are LoRA's, and neither vanishes at the start; the input's sees the subtracted pair.",
         "chain rule on kexue.fm 9590, eq. for non-zero A_0 and B_0 (seed 001)",

@@ -17,7 +17,7 @@ EQUATIONS = table(
     ),
     (
         "adapter-bottleneck-grad",
-        r"g_U = (g_Y W_{up}) \circ f'(U), \quad g_X = g_Y + g_U W_{down}, \quad g_{W_{down}} = g_U^\top X, \quad"
+        r"g_U = (g_Y W_{up}) \circ f'(U), \quad g_X = g_Y + g_U W_{down}, \quad g_{W_{down}} = g_U^\top X, \quad "
         r" g_{W_{up}} = g_Y^\top f(U)",
         r"g_U = (g_Y W_{up}^\top) \circ f'(U), \quad g_X = g_Y + g_U W_{down}^\top, \quad g_{W_{down}} = X^\top g_U,"
         r" \quad g_{W_{up}} = f(U)^\top g_Y",
@@ -26,7 +26,7 @@ EQUATIONS = table(
     ),
     (
         "adapter-gelu-erf",
-        r"\operatorname{gelu}(u) = u\, \Phi(u) = \tfrac u2 \big(1 + \operatorname{erf}(u / \sqrt 2)\big), \qquad"
+        r"\operatorname{gelu}(u) = u\, \Phi(u) = \tfrac u2 \big(1 + \operatorname{erf}(u / \sqrt 2)\big), \qquad "
         r" \operatorname{gelu}'(u) = \Phi(u) + u\, e^{-u^2 / 2} / \sqrt{2 \pi}",
         None,
         "The smooth gate itself: u times the share of a normal distribution that lies below u.",
@@ -56,7 +56,7 @@ EQUATIONS = table(
     ),
     (
         "prefix-attention",
-        r"Y = S \begin{bmatrix} P_v \\ V \end{bmatrix}, \qquad"
+        r"Y = S \begin{bmatrix} P_v \\ V \end{bmatrix}, \qquad "
         r" S = \operatorname{softmax}\!\Big(Q \begin{bmatrix} P_k \\ K \end{bmatrix}^\top \!/ \sqrt{d_h}\Big)",
         None,
         "Every query also looks at the keys and values of l tokens that are not there; only these are trained.",
@@ -64,8 +64,8 @@ EQUATIONS = table(
     ),
     (
         "prefix-attention-grad",
-        r"g_S = g_Y \begin{bmatrix} P_v \\ V \end{bmatrix}^\top, \quad"
-        r" g_L = S \circ (g_S - \textstyle\sum g_S \circ S) / \sqrt{d_h}, \quad"
+        r"g_S = g_Y \begin{bmatrix} P_v \\ V \end{bmatrix}^\top, \quad "
+        r" g_L = S \circ (g_S - \textstyle\sum g_S \circ S) / \sqrt{d_h}, \quad "
         r" g_{[P_k; K]} = g_L^\top Q, \quad g_{[P_v; V]} = S^\top g_Y",
         None,
         "The prefix gets the first l rows of what all keys and values get.",
@@ -81,7 +81,7 @@ EQUATIONS = table(
     (
         "prefix-reparam-grad",
         r"g_U = (g\, W_2) \circ (1 - T^2), \quad g_E = g_U W_1, \quad g_{W_1} = g_U^\top E, \quad g_{W_2} = g^\top T",
-        r"g_U = (g\, W_2^\top) \circ (1 - T^2), \quad g_E = g_U W_1^\top, \quad g_{W_1} = E^\top g_U, \quad"
+        r"g_U = (g\, W_2^\top) \circ (1 - T^2), \quad g_E = g_U W_1^\top, \quad g_{W_1} = E^\top g_U, \quad "
         r" g_{W_2} = T^\top g",
         "The prefix's gradient g = [gP_k gP_v] on its way back through the network that made it.",
         "the chain rule through the reparametrization",

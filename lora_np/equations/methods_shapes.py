@@ -54,7 +54,7 @@ EQUATIONS = table(
     ),
     (
         "pissa-start",
-        r"W_0 = U \Sigma V^\top,\quad B = U_r \sqrt{\Sigma_r / s},\quad A = \sqrt{\Sigma_r / s}\,V_r^\top,\quad"
+        r"W_0 = U \Sigma V^\top,\quad B = U_r \sqrt{\Sigma_r / s},\quad A = \sqrt{\Sigma_r / s}\,V_r^\top,\quad "
         r" W_{\mathrm{base}} = W_0 - s\,B A",
         None,
         "Train the strongest directions of the weight, and freeze what is left of it.",
@@ -62,7 +62,7 @@ EQUATIONS = table(
     ),
     (
         "milora-start",
-        r"W_0 = U \Sigma V^\top,\quad B = U_m \sqrt{\Sigma_m / s},\quad A = \sqrt{\Sigma_m / s}\,V_m^\top,\quad"
+        r"W_0 = U \Sigma V^\top,\quad B = U_m \sqrt{\Sigma_m / s},\quad A = \sqrt{\Sigma_m / s}\,V_m^\top,\quad "
         r" W_{\mathrm{base}} = W_0 - s\,B A",
         None,
         "Train the weakest directions of the weight, and freeze the strong ones.",
@@ -189,7 +189,7 @@ EQUATIONS = table(
     ),
     (
         "oft-neumann-grad",
-        r"R_5 = I - Q H_3,\ H_{i+1} = 2I - Q H_i,\ H_1 = 2I - Q:\quad"
+        r"R_5 = I - Q H_3,\ H_{i+1} = 2I - Q H_i,\ H_1 = 2I - Q:\quad "
         r" g_Q = -\sum_{i=0}^{3} Q^i g_R H_{3-i}^\top,\quad H_0 = I",
         None,
         "Pull back through Horner's scheme, one factor of Q at a time.",

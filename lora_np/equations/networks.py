@@ -67,7 +67,7 @@ EQUATIONS = table(
     ),
     (
         "net-cross-entropy",
-        r"\mathcal{L} = -\frac{1}{N}\sum_{n=1}^{N} \log P_{n,y_n},\qquad"
+        r"\mathcal{L} = -\frac{1}{N}\sum_{n=1}^{N} \log P_{n,y_n},\qquad "
         r" \frac{\partial\mathcal{L}}{\partial L} = \frac{1}{N}\,(P - \mathrm{onehot}(y))",
         None,
         "The loss is the mean surprise at the true class; its gradient is probability minus truth, over N.",
@@ -75,9 +75,9 @@ EQUATIONS = table(
     ),
     (
         "net-backward",
-        r"g_{X_\ell} = g_{H_\ell} W_\ell,\quad g_{W_\ell} = g_{H_\ell}^\top X_\ell,\quad"
+        r"g_{X_\ell} = g_{H_\ell} W_\ell,\quad g_{W_\ell} = g_{H_\ell}^\top X_\ell,\quad "
         r" g_{b_\ell} = \sum_n (g_{H_\ell})_{n\cdot},\quad g_{H_{\ell-1}} = g_{X_\ell} \odot \sigma'(H_{\ell-1})",
-        r"g_{X_\ell} = g_{H_\ell} W_\ell^\top,\quad g_{W_\ell} = X_\ell^\top g_{H_\ell},\quad"
+        r"g_{X_\ell} = g_{H_\ell} W_\ell^\top,\quad g_{W_\ell} = X_\ell^\top g_{H_\ell},\quad "
         r" g_{b_\ell} = \sum_n (g_{H_\ell})_{n\cdot},\quad g_{H_{\ell-1}} = g_{X_\ell} \odot \sigma'(H_{\ell-1})",
         "Walk the layers back: each gives its parameters' gradient and hands the gradient of its input on.",
         f"chain rule on {_SEED}, Y = tanh(X W + b)",

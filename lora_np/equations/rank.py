@@ -91,7 +91,7 @@ EQUATIONS = table(
     ),
     (
         "rank-householder",
-        r"(I - \tau\, v v^\top)\,x = \mp\lVert x \rVert e_1,\quad"
+        r"(I - \tau\, v v^\top)\,x = \mp\lVert x \rVert e_1,\quad "
         r"v = \frac{x \pm \lVert x \rVert e_1}{x_1 \pm \lVert x \rVert},\quad \tau = \frac{2}{v^\top v}",
         None,
         "A reflection that lays a vector onto the first axis.",
@@ -107,8 +107,8 @@ EQUATIONS = table(
     ),
     (
         "rank-jacobi",
-        r"\zeta = \frac{\lVert h_j \rVert^2 - \lVert h_i \rVert^2}{2\, h_i \cdot h_j},\quad"
-        r"t = \frac{\operatorname{sign}\zeta}{|\zeta| + \sqrt{1 + \zeta^2}},\quad"
+        r"\zeta = \frac{\lVert h_j \rVert^2 - \lVert h_i \rVert^2}{2\, h_i \cdot h_j},\quad "
+        r"t = \frac{\operatorname{sign}\zeta}{|\zeta| + \sqrt{1 + \zeta^2}},\quad "
         r"\begin{bmatrix} h_i \\ h_j \end{bmatrix} \leftarrow \frac{1}{\sqrt{1 + t^2}}"
         r"\begin{bmatrix} 1 & -t \\ t & 1 \end{bmatrix} \begin{bmatrix} h_i \\ h_j \end{bmatrix}",
         None,

@@ -33,7 +33,7 @@ EQUATIONS = table(
     ),
     (
         "subspace-random",
-        r"\mathbb{E}\,\phi = \frac{\max(i, j)}{n},\quad"
+        r"\mathbb{E}\,\phi = \frac{\max(i, j)}{n},\quad "
         r"\mathbb{E}\,\|U^\top W V\|_F^2 = \frac{r^2}{d\,k}\,\|W\|_F^2\quad\text{for random } U, V",
         None,
         "What chance gives: the control without which neither a similarity nor an amplification says anything.",

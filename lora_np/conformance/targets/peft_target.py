@@ -237,7 +237,7 @@ def base_layer(kind: str, config: Config, t: Mapping[str, Any]) -> Any:
     if kind == "Linear":
         return _linear(W0, bias)
     if kind == "Conv1D":
-        made: Any = Conv1D(W0.shape[1], W0.shape[0])  # type: ignore[no-untyped-call]
+        made: Any = Conv1D(W0.shape[1], W0.shape[0])
         made.bias.data = torch.zeros(W0.shape[1], dtype=W0.dtype) if bias is None else bias.clone()
     elif kind == "Embedding":
         V, d = W0.shape

@@ -53,7 +53,7 @@ def _rotation(t: T, config: Config) -> Any:
             blocks.append((one - Q) @ (one - Q @ (one - Q @ (one - Q))))
         else:
             blocks.append(torch.linalg.solve(one + Q, one - Q, left=False))
-    return torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return torch.block_diag(*blocks)
 
 
 def _oft(t: T, config: Config) -> Any:
