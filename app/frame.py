@@ -1,13 +1,14 @@
-"""The frame that every room shares: heading, prediction, picture with table, equation card, code that ran, link.
+"""The frame that every room shares: heading, prediction, controls, numbers, pictures with their cards, lesson, link.
 
-A room reads: `heading`, `predict`, controls inside `controls()`, numbers, at most three `show`, `equations`, `ending`.
-Every control carries `key=` and `bind=URL`, so a link restores it, and what a link says is refused where it is not
-one of the control's values.
+A room reads: `heading`, `predict`, controls inside `controls()`, `presets`, `numbers`, at most three `show`, `lesson`,
+`ending`.  Every control carries `key=` and `bind=URL`, so a link restores it, and what a link says is refused where
+it is not one of the control's values.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import dedent
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlencode
@@ -15,22 +16,68 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from lora_np.equations import equation
+from lora_np.equations.symbols import SYMBOLS
+from lora_np.equations.typeset import in_lines
 from lora_np.figures.chart import Chart, csv_text, in_seconds
 
 URL = "query-params"  # bind=URL: the control's value stands in the address
 TAGS = {"measured": "green", "computed": "blue", "quoted": "violet"}
 PLOTLY = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2}}
+LAYOUT = (
+    ".stMainBlockContainer { padding-top: 4.5rem; } .katex-display { overflow-x: auto; overflow-y: hidden; }"
+)
+LARGE = ":root { font-size: 20px; }"  # a projector's last row reads it
+LARGE_IN_PICTURES = 18
+
+
+# ---- the page ------------------------------------------------------------------------------------------------
+
+
+def style() -> None:
+    """Set the size of the letters: a reader's, or a classroom's."""
+    st.html(f"<style>{LAYOUT}{LARGE if teaching() else ''}</style>")
+
+
+def teaching() -> bool:
+    """Tell whether the teacher's mode is on: large letters, and no answer before it is asked for."""
+    return bool(st.session_state.get("teacher", False))
+
+
+def row_form() -> bool:
+    """Tell whether equations are read as rows times matrices."""
+    return st.session_state.get("form") == "row"
 
 
 def heading(title: str, question: str) -> None:
-    """Open a room: its name and the question it answers."""
+    """Open a room: its name, the question it answers, and how it wants to be read."""
     st.title(title, anchor=False)
     st.markdown(f"**{question}**")
+    reading()
+
+
+def reading() -> None:
+    """Offer the ways to read a room: the form of its equations, their shapes, the teacher's mode."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        choose(
+            "Equations as in",
+            ["paper", "row"],
+            default="paper",
+            key="form",
+            help="paper: W₀ x, columns. row: x W₀, rows. The same thing: every weight is the other's transpose.",
+        )
+        st.toggle("Shapes", key="shapes", bind=URL, help="Say what each letter is, and its size here.")
+        st.toggle(
+            "Teacher", key="teacher", bind=URL, help="Large letters; answers wait until they are revealed."
+        )
+    style()
 
 
 def tag(kind: str, source: str = "") -> str:
     """Say in Markdown where a number comes from: measured here, computed by formula, or quoted from a source."""
     return f":{TAGS[kind]}-badge[{kind}{': ' + source if source else ''}]"
+
+
+# ---- controls ------------------------------------------------------------------------------------------------
 
 
 def controls() -> Any:
@@ -50,6 +97,17 @@ def choose(label: str, options: list[Any], *, default: Any, key: str, help: str 
     return default if chosen is None else chosen
 
 
+def presets(view: str, states: Mapping[str, Mapping[str, str]]) -> None:
+    """Offer states worth seeing as links, by name: in the open for a teacher, folded away for others."""
+    with (
+        st.container(horizontal=True)
+        if teaching()
+        else st.popover("Worth a look", icon=":material/bookmark:")
+    ):
+        for name, state in states.items():
+            st.page_link(view, label=name, icon=":material/tune:", query_params=dict(state))
+
+
 def predict(
     question: str,
     options: list[str],
@@ -61,16 +119,31 @@ def predict(
 ) -> None:
     """Ask for a guess; once it is made, say what is so and why, and offer to set the controls to `see` it.
 
-    `see` is a page and its controls' values.  The guess stays in the session, out of the link.
+    `see` is a page and its controls' values.  The guess stays in the session, out of the link.  In the teacher's mode
+    the answer waits for a second press.
     """
     with st.container(border=True):
         guess = st.segmented_control(f"**Predict first.** {question}", options, key=key)
-        if guess is not None:
-            st.markdown(f"**{'Right' if guess == answer else f'It is “{answer}”'}.** {because}")
-            if see is not None:
-                st.page_link(
-                    see[0], label="Set the controls to it", icon=":material/tune:", query_params=see[1]
-                )
+        if guess is None or not revealed("the answer", key=f"{key}_reveal"):
+            return
+        st.markdown(f"**{'Right' if guess == answer else f'It is “{answer}”'}.** {because}")
+        if see is not None:
+            st.page_link(see[0], label="Set the controls to it", icon=":material/tune:", query_params=see[1])
+
+
+def revealed(what: str, *, key: str) -> bool:
+    """Tell whether `what` may be shown: always, but for the teacher, who presses first."""
+    return not teaching() or st.toggle(f"Reveal {what}", key=key)
+
+
+def lesson(text: str) -> None:
+    """Say what there was to see."""
+    with st.container(border=True):
+        if revealed("what you should see", key="lesson_reveal"):
+            st.markdown(f"**What you should see.** {text}")
+
+
+# ---- numbers and pictures ------------------------------------------------------------------------------------
 
 
 def numbers(*rows: tuple[str, str, str]) -> None:
@@ -80,41 +153,101 @@ def numbers(*rows: tuple[str, str, str]) -> None:
             st.metric(f"{name} {tag(kind)}", value, border=True, width="content")
 
 
-def show(chart: Chart, *, key: str, kind: str = "computed", source: str = "") -> None:
-    """Show a picture, what it shows in one sentence, and its numbers as table and CSV."""
-    st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
-    st.caption(f"{tag(kind, source)} {chart.alt}")
-    with st.expander("The numbers in this picture"):
-        st.dataframe(chart.table, hide_index=True, alt=f"Table: {chart.alt}")
-        st.download_button(
-            "CSV", csv_text(chart.table), f"{key}.csv", "text/csv", key=f"{key}_csv", on_click="ignore"
-        )
+def show(
+    chart: Chart,
+    *,
+    key: str,
+    kind: str = "computed",
+    source: str = "",
+    equations: Sequence[str] = (),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    code: Sequence[Callable[..., Any]] = (),
+    snippet: str = "",
+) -> None:
+    """Show a picture and one sentence that says what it shows; beside it the card: equation, code, numbers, snippet.
+
+    `shapes` gives the sizes of letters, by their LaTeX, in the paper's form; `snippet` is a script that computes the
+    picture's numbers again with `lora_np` alone and leaves them in `numbers`, by the names of the table's columns.
+    """
+    picture, card = st.columns([5, 3], gap="medium")
+    with picture:
+        if teaching():
+            chart.figure.update_layout(font_size=LARGE_IN_PICTURES)
+        st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
+        st.markdown(f":small[{tag(kind, source)} {chart.alt}]")
+    with card:
+        names = {"Equation": equations, "Code": code, "Numbers": chart.table, "Take along": snippet}
+        tabs = [name for name, content in names.items() if content]
+        for name, tab in zip(tabs, st.tabs(tabs), strict=True):
+            with tab:
+                if name == "Equation":
+                    equation_card(equations, shapes or {})
+                elif name == "Code":
+                    code_card(code)
+                elif name == "Numbers":
+                    table_card(chart, key=key)
+                else:
+                    snippet_card(snippet, key=key)
 
 
-def equations(*keys: str) -> None:
-    """Show equations as a card: the formula in the chosen form, what it says, and its source."""
-    st.subheader("The equations", anchor=False)
-    form = choose(
-        "Written as in",
-        ["paper", "row"],
-        default="paper",
-        key="form",
-        help="paper: W₀ x, columns. row: x W₀, rows. The same thing: every matrix is the other's transpose.",
-    )
+def equation_card(keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Show equations: each formula in the chosen form, what it says, its source; and the letters' sizes if wanted."""
     for key in keys:
         entry = equation(key)
-        with st.container(border=True):
-            st.latex(entry.latex_row if form == "row" else entry.latex)
-            st.markdown(f"{entry.words} :small[:gray[{entry.source} · `{entry.key}`]]")
+        st.latex(in_lines(entry.latex_row if row_form() else entry.latex))
+        st.markdown(f"{entry.words} :small[{entry.source} · `{entry.key}`]")
+    if shapes and st.session_state.get("shapes", False):
+        lines = [letter_line(latex, sizes) for latex, sizes in shapes.items()]
+        st.markdown("\n".join(lines))
 
 
-def ending(*functions: Callable[..., Any], seconds: float | None = None, **state: object) -> None:
-    """Close a room: the source of the functions that ran, and the link that restores the controls."""
-    st.subheader("The code that ran", anchor=False)
+def letter_line(latex: str, sizes: tuple[int, ...]) -> str:
+    """Say in Markdown what a letter is and how large it is here."""
+    symbol = SYMBOLS[latex]
+    size = " × ".join(f"{n:,}" for n in symbol.shape(sizes, row_form=row_form()))
+    return f"- ${latex}$ {f'is **{size}**: ' if symbol.axes else f'= **{size}**: '}{symbol.words}"
+
+
+def code_card(functions: Sequence[Callable[..., Any]]) -> None:
+    """Show the source of functions that ran."""
     for function in functions:
-        with st.expander(f"`{function.__module__}.{function.__qualname__}`"):
-            st.code(inspect.getsource(function), language="python")
-    with st.expander("A link to this very state"):
+        st.markdown(f":small[`{function.__module__}.{function.__qualname__}`]")
+        st.code(inspect.getsource(function), language="python", wrap_lines=True)
+
+
+def table_card(chart: Chart, *, key: str) -> None:
+    """Show the numbers in a picture and offer them as CSV."""
+    st.dataframe(chart.table, hide_index=True, alt=f"Table: {chart.alt}")
+    st.download_button(
+        "CSV", csv_text(chart.table), f"{key}.csv", "text/csv", key=f"{key}_csv", on_click="ignore"
+    )
+
+
+def snippet_card(snippet: str, *, key: str) -> None:
+    """Show the script that computes the picture's numbers anywhere, and offer it as a file."""
+    st.markdown(":small[Runs anywhere with `lora_np` installed, and gives this picture's numbers.]")
+    st.code(snippet, language="python", wrap_lines=True)
+    st.download_button("Python", snippet, f"{key}.py", "text/x-python", key=f"{key}_py", on_click="ignore")
+
+
+def script(body: str, **values: object) -> str:
+    """Write a snippet: the values of this state first, as assignments, then what is done with them.
+
+    >>> print(script("print(rank + 1)", rank=4))
+    rank = 4
+    <BLANKLINE>
+    print(rank + 1)
+    """
+    state = "".join(f"{name} = {value!r}\n" for name, value in values.items())
+    return f"{state}\n{dedent(body).strip()}"
+
+
+# ---- the end of a room ---------------------------------------------------------------------------------------
+
+
+def ending(*, seconds: float | None = None, **state: object) -> None:
+    """Close a room: the link that restores the controls, and how long its numbers took."""
+    with st.expander("A link to this very state", icon=":material/link:"):
         st.code(link(**state), language=None, wrap_lines=True)
     if seconds is not None:
         st.caption(f"{tag('measured')} This page's numbers took {in_seconds(seconds)} of computing here.")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import frame
+from app import frame, tour
 from app.logic.engine import fastest
 from lora_np.figures.chart import percent
 from lora_np.figures.diagram import Layer, increment_diagram
@@ -16,7 +16,6 @@ st.markdown(
     "**LoRA teaches a trained model something new without touching its weights:** it freezes the big square **W₀** "
     "and trains two thin strips, **B** and **A**, whose product is added to it."
 )
-
 rank = st.select_slider(
     "Thickness of the strips: the rank r",
     RANKS,
@@ -26,53 +25,63 @@ rank = st.select_slider(
     help="B has r columns and A has r rows. B·A is as large as W₀, but holds only r independent directions.",
 )
 layer = Layer(SIDE, SIDE, rank)
-left, right = st.columns([3, 1], vertical_alignment="center")
-with left:
-    frame.show(increment_diagram(layer), key="home_picture")
-with right:
-    frame.numbers(
-        ("Frozen", f"{layer.frozen:,}", "computed"),
-        ("Trained", f"{layer.trained:,}", "computed"),
-        ("Share", percent(layer.share), "computed"),
-    )
-    outcome = (
-        "fewer numbers than the square."
-        if layer.saves
-        else "as many numbers as the square: nothing is saved."
-    )
-    st.caption(f"One square matrix of GPT-2 small, {SIDE} × {SIDE}. The strips hold {outcome}")
+frame.numbers(
+    ("Frozen", f"{layer.frozen:,}", "computed"),
+    ("Trained", f"{layer.trained:,}", "computed"),
+    ("Share", percent(layer.share), "computed"),
+)
+frame.show(
+    increment_diagram(layer),
+    key="home_picture",
+    equations=("lora-delta", "lora-fwd"),
+    shapes={"W_0": (SIDE, SIDE), "B": (SIDE, rank), "A": (rank, SIDE), "r": (rank,)},
+    code=(forward,),
+    snippet=frame.script(
+        """
+        import numpy as np
+        from lora_np import init
+
+        p = init(np.random.default_rng(0), d=side, k=side, rank=rank)
+        numbers = {"numbers": [side * side, p.B.size, p.A.size]}
+        print(numbers)
+        """,
+        side=SIDE,
+        rank=rank,
+    ),
+)
 
 st.subheader("Which door is yours?", anchor=False)
 DOORS = [
-    ("Student", "What is rank, and why can two strips stand for a square?", "Rank", "views/rank.py", {}),
+    ("Student", "What is rank, and why can two strips stand for a square?", "Rank", "rank", {}),
     (
         "Teacher",
-        "Each room asks the class to predict before it shows; each state is a link for your slides.",
-        "Cost of the two forms",
-        "views/cost.py",
-        {},
+        "Each room asks the class to predict before it shows; large letters, and answers that wait.",
+        "Cost, in teacher's mode",
+        "cost",
+        {"teacher": "true"},
     ),
     (
         "Practitioner",
         "Will it fit on my card, and what do I really save?",
         "Parameters and memory",
-        "views/params.py",
+        "params",
         {"model": "llama-3-8b"},
     ),
     (
         "Implementer",
-        "Hold your port against the equations with `lora-np verify`; the code stands under every picture.",
+        "Hold your port against the equations; the code stands beside every picture.",
         "LoRAPrune",
-        "views/prune.py",
+        "prune",
         {},
     ),
 ]
-for column, (who, why, name, page, query) in zip(st.columns(4), DOORS, strict=True):
+for column, (who, why, name, path, query) in zip(st.columns(4), DOORS, strict=True):
     with column, st.container(border=True, height="stretch"):
         st.markdown(f"**{who}**")
         st.markdown(why)
-        st.page_link(page, label=name, icon=":material/arrow_forward:", query_params=query)
+        st.page_link(f"views/{path}.py", label=name, icon=":material/arrow_forward:", query_params=query)
+tour.begin("Or take the guided tour: five minutes, one sentence a stop")
 
-frame.equations("lora-delta", "lora-fwd")
-frame.ending(forward, rank=rank)
+frame.reading()
+frame.ending(rank=rank)
 st.caption(f"The rooms compute on this machine alone, with the {fastest().name} backend; nothing leaves it.")

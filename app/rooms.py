@@ -1,0 +1,30 @@
+"""The table of rooms: who is where, under which address, in which group of the menu."""
+
+from typing import NamedTuple
+
+
+class Room(NamedTuple):
+    """A room: its name in the menu, and its path, which names its view, its logic and its address."""
+
+    title: str
+    path: str
+    group: str
+
+    @property
+    def view(self) -> str:
+        """The script that draws it."""
+        return f"views/{self.path}.py"
+
+
+ROOMS = (
+    Room("Home", "home", ""),
+    Room("Rank", "rank", "Understand"),
+    Room("Cost", "cost", "Understand"),
+    Room("Parameters", "params", "Decide"),
+    Room("LoRAPrune", "prune", "Decide"),
+)
+
+
+def room(path: str) -> Room:
+    """Find a room by its path."""
+    return next(room for room in ROOMS if room.path == path)
