@@ -31,8 +31,8 @@ from lora_np.figures.chart import (
 )
 from lora_np.figures.cost_scene import PHASES, ROWS, cost_scene, floors, seconds
 from lora_np.figures.examples import KINDS, example_matrix
-from lora_np.figures.params_scene import BUDGET_SETS, params_scene, same_budget
-from lora_np.figures.rank_scene import rank_scene
+from lora_np.figures.params_scene import BUDGET_SETS, grouped, params_scene, same_budget
+from lora_np.figures.rank_scene import pooled, rank_scene
 from lora_np.rank import spectrum_report, svd
 
 
@@ -167,7 +167,7 @@ def test_white_letters_are_legible_on_the_tiles(colour):
 @given(rows=st.integers(1, 300), columns=st.integers(1, 300))
 def test_pooling_keeps_the_mean_and_bounds_the_size(rows, columns):
     M = np.random.default_rng(0).normal(size=(rows, columns))
-    cells = rank.pooled(M)
+    cells = pooled(M)
     assert max(cells.shape) <= rank.CELLS
     high, wide = (-(-side // rank.CELLS) for side in M.shape)
     block = M[-((rows - 1) % high + 1) :, :wide]  # the lower left block, plainly
@@ -178,7 +178,7 @@ def test_pooling_keeps_the_mean_and_bounds_the_size(rows, columns):
 
 def test_small_matrices_are_drawn_entry_by_entry():
     M = np.arange(6.0).reshape(2, 3)
-    assert (rank.pooled(M) == M).all()
+    assert (pooled(M) == M).all()
 
 
 def test_the_three_panels_add_up():
@@ -240,7 +240,7 @@ def test_treemap_areas_add_up_to_the_model():
 def test_grouping_covers_every_architecture():
     for name in ("gpt2", "llama-3-8b", "roberta-base", "deberta-v2-xxlarge", "vit-base"):
         found = count(name, "lora")
-        assert sum(params.grouped(found).values()) == found.total
+        assert sum(grouped(found).values()) == found.total
 
 
 def test_memory_bars_stack_to_the_total():

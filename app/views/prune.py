@@ -4,9 +4,11 @@ import streamlit as st
 
 from app import frame
 from app.logic import prune
+from app.work import work
 from lora_np.figures import prune as figures
 from lora_np.figures.chart import in_seconds, percent
 
+HERE = "views/prune.py"
 frame.heading(
     "LoRAPrune",
     "LoRA trains two thin strips. Can their gradients tell which parts of the frozen network may go?",
@@ -26,6 +28,17 @@ with frame.controls():
     with second:
         ratio = st.slider("Share of units to cut", 0.0, 0.9, 0.5, 0.05, key="ratio", bind=frame.URL)
         layer = frame.choose("Hidden layer that is shown", list(prune.LAYERS), default="first", key="layer")
+        adapted = frame.choose("Steps of LoRA before the cut", prune.ADAPTED_FOR, default=100, key="adapted")
+frame.presets(
+    HERE,
+    {
+        "LoRAPrune's estimate": {"criterion": "estimate", "ratio": "0.5"},
+        "The exact gradient": {"criterion": "gradient-dot", "ratio": "0.5"},
+        "Small weights first": {"criterion": "magnitude", "ratio": "0.5"},
+        "By lot": {"criterion": "random", "ratio": "0.5"},
+        "Nine of ten units gone": {"criterion": "estimate", "ratio": "0.9"},
+    },
+)
 
 with frame.stopwatch() as seconds:
     scene = prune.scene(criterion, ratio)
@@ -41,32 +54,42 @@ st.caption(
     "A real network of 64, 96, 64 and 10 units: pretrained on handwritten digits, then adapted by LoRA of rank 4 for "
     f"100 steps to a shifted task ({prune.shift()}). Cut without further training; accuracy is on digits held out."
 )
-left, right = st.columns(2)
-with left:
-    frame.show(
-        figures.importance_bars(
-            scene.scores[index], scene.kept[index], criterion=criterion, layer=f"Layer {index + 1}"
-        ),
-        key="prune_importance",
-    )
-with right:
-    frame.show(
-        figures.against_truth(
-            scene.scores[index],
-            prune.run().removal[index],
-            scene.kept[index],
-            criterion=criterion,
-            correlation=scene.correlation[index],
-        ),
-        key="prune_truth",
-        kind="measured",
-    )
-
-adapted = frame.choose("Steps of LoRA before the cut", prune.ADAPTED_FOR, default=100, key="adapted")
+state = {"criterion": criterion, "ratio": ratio, "layer": index}
+sizes = prune.sizes(index)
+frame.show(
+    figures.importance_bars(
+        scene.scores[index], scene.kept[index], criterion=criterion, layer=f"Hidden layer {layer}"
+    ),
+    key="prune_importance",
+    equations=(*prune.EQUATIONS[criterion], "prune-mask"),
+    shapes=sizes,
+    code=(*prune.SOURCES[criterion], *prune.CODE["importance"]),
+    snippet=frame.script(prune.IMPORTANCE, **state),
+)
+frame.show(
+    figures.against_truth(
+        scene.scores[index],
+        prune.run().removal[index],
+        scene.kept[index],
+        criterion=criterion,
+        correlation=scene.correlation[index],
+    ),
+    key="prune_truth",
+    kind="measured",
+    equations=("prune-true",),
+    shapes=sizes,
+    code=prune.CODE["truth"],
+    snippet=frame.script(prune.TRUTH, **state),
+)
 rows = prune.curves(adapted)
 if rows:
     frame.show(
-        figures.accuracy_curves(rows, ratio=ratio, chosen=criterion), key="prune_curves", kind="measured"
+        figures.accuracy_curves(rows, ratio=ratio, chosen=criterion),
+        key="prune_curves",
+        kind="measured",
+        equations=("prune-masked-fwd", "prune-shrink"),
+        code=prune.CODE["curves"],
+        snippet=frame.script(prune.CURVES, adapted_for=adapted),
     )
 else:
     st.info(
@@ -74,42 +97,36 @@ else:
     )
 
 st.subheader("Try it on this machine", anchor=False)
-with st.container(horizontal=True):
-    slow = criterion == "removal"
-    train = st.button("Prune while adapting", key="live", type="primary", disabled=slow)
-    clock = st.button("Time mask against smaller network", key="clock")
+slow = criterion == "removal"
+ended = work(
+    "Prune while adapting",
+    lambda: prune.live(criterion, ratio),
+    key="prune_live",
+    about=(criterion, ratio),
+    disabled=slow,
+    help=f"{prune.STEPS} steps of LoRA, with units cut on the way.",
+)
 if slow:
     st.caption(
         "Removing every unit in turn at every step would take too long here; choose another criterion."
     )
-if train:
-    bar = st.progress(0.0, "Adapting by LoRA, cutting units on the way …")
-    for state in prune.live(criterion, ratio):
-        bar.progress(
-            state.step / prune.STEPS,
-            f"Step {state.step} of {prune.STEPS}: accuracy {percent(state.accuracy)}",
-        )
-    bar.empty()
+if ended is not None:
     st.markdown(
         f"{frame.tag('measured')} Cut step by step to {percent(ratio)} while {prune.STEPS} steps of LoRA repair "
-        f"what is lost: accuracy **{percent(state.accuracy)}**, against {percent(scene.accuracy_masked)} when "
+        f"what is lost: accuracy **{percent(ended.accuracy)}**, against {percent(scene.accuracy_masked)} when "
         "cut at once."
     )
-if clock:
+if st.button("Time mask against smaller network", key="clock"):
     masked, smaller = prune.times(criterion, ratio)
     st.markdown(
         f"{frame.tag('measured')} One forward pass over the held-out digits: **{in_seconds(masked)}** with the mask, "
         f"**{in_seconds(smaller)}** physically smaller."
     )
-st.markdown(
-    "**What you should see.** Each criterion judges a unit as if it went alone. The exact gradient of a whole unit can "
-    "be read off the activations, without any gradient of W₀, and follows the true loss best. LoRAPrune's estimate "
-    "needs only the strips' own gradients: compare its correlation. When many units go together, even the true loss "
-    "of single removals stops being the best guide: follow its curve to the right. One mask serves W₀ and B A alike, "
-    "so what is left still merges."
+frame.lesson(
+    "Each criterion judges a unit as if it went alone. The exact gradient of a whole unit can be read off the "
+    "activations, without any gradient of W₀, and follows the true loss best. LoRAPrune's estimate needs only the "
+    "strips' own gradients: compare its correlation. When many units go together, even the true loss of single "
+    "removals stops being the best guide: follow its curve to the right. One mask serves W₀ and B A alike, so what is "
+    "left still merges."
 )
-frame.equations("prune-estimate", "prune-group-sum", "prune-group-dot", "prune-mask", "prune-shrink")
-sources = [prune.SOURCES[criterion]] if criterion in prune.SOURCES else []
-frame.ending(
-    *sources, *prune.CODE, seconds=seconds(), criterion=criterion, ratio=ratio, layer=layer, adapted=adapted
-)
+frame.ending(seconds=seconds(), criterion=criterion, ratio=ratio, layer=layer, adapted=adapted)

@@ -7,6 +7,7 @@ from app.logic import rank
 from lora_np.figures import rank as figures
 from lora_np.figures.chart import percent
 
+HERE = "views/rank.py"
 frame.heading(
     "Rank and factorization", "How much of a matrix survives when only r directions of it are kept?"
 )
@@ -16,7 +17,7 @@ frame.predict(
     answer="about 6 %",
     because="4 of 64 equal directions are kept: 4 / 64 = 6.25 %. Zeros say nothing about rank.",
     key="guess_rank",
-    see=("views/rank.py", {"kind": "identity", "r": "4"}),
+    see=(HERE, {"kind": "identity", "r": "4"}),
 )
 with frame.controls():
     kind = frame.choose("Matrix", list(rank.KINDS), default="decay", key="kind")
@@ -27,7 +28,7 @@ with frame.controls():
     with second:
         columns = st.select_slider("Columns", rank.SIDES, value=64, key="columns", bind=frame.URL)
     with third:
-        r = st.slider("Rank r that is kept", 0, 128, 4, key="r", bind=frame.URL)
+        r = st.slider("Rank r that is kept", 0, rank.SIDES[-1], 4, key="r", bind=frame.URL)
     with fourth:
         noise = st.slider("Noise added", 0.0, 1.0, 0.0, 0.05, key="noise", bind=frame.URL)
     if kind == "exact":
@@ -40,10 +41,21 @@ with frame.controls():
         )
     else:
         decay = 1.0
+frame.presets(
+    HERE,
+    {
+        "Four directions hold all of it": {"kind": "exact", "planted": "4", "r": "4"},
+        "One direction too few": {"kind": "exact", "planted": "4", "r": "3"},
+        "Noise gives it full rank": {"kind": "exact", "planted": "4", "r": "4", "noise": "0.3"},
+        "Almost all zeros, full rank": {"kind": "identity", "r": "32"},
+        "Handwritten digits": {"kind": "digits", "rows": "128", "columns": "64", "r": "10"},
+    },
+)
 
 with frame.stopwatch() as seconds:
     scene = rank.scene(kind, rows, columns, planted, decay, noise, rank=r)
-report = scene.report
+report, state = scene.report, rank.drawn(kind, rows, columns, planted, decay, noise)
+(m, n), q = scene.M.shape, report.sigma.size
 frame.numbers(
     ("Rank of the matrix", f"{report.rank}", "computed"),
     ("Energy kept", percent(scene.kept), "computed"),
@@ -58,30 +70,39 @@ if kind == "digits" and columns > rank.PIXELS:
     st.caption(f"A digit has {rank.PIXELS} pixels, so there are {rank.PIXELS} columns.")
 if scene.rank < r:
     st.caption(f"The matrix has only {scene.rank} directions, so r = {r} counts as {scene.rank}.")
-frame.show(figures.triptych(scene.M, scene.B, scene.A, energy=scene.kept), key="rank_matrices")
-left, right = st.columns(2)
-with left:
-    frame.show(
-        figures.spectrum(
-            report.sigma, rank=scene.rank, energy=scene.kept, effective_rank=report.effective_rank
-        ),
-        key="rank_spectrum",
-    )
-with right:
-    frame.show(
-        figures.error_curve(scene.least_errors, scene.measured, rank=scene.rank),
-        key="rank_error",
-        kind="measured",
-    )
-st.markdown(
-    "**What you should see.** LoRA does not compress W₀: it stands for the *change* of W₀, and a change learned from "
-    "one task often has a spectrum that falls off fast. The identity and the random matrix show what happens where it "
-    "does not: no small rank will do. Below the break-even rank of "
-    f"{report.break_even:.3g}, two factors hold fewer numbers than the matrix."
+frame.show(
+    figures.triptych(scene.M, scene.B, scene.A, energy=scene.kept),
+    key="rank_matrices",
+    equations=("rank-svd", "rank-truncation"),
+    shapes={"M": (m, n), "U": (m, q), "V": (n, q), "r": (scene.rank,)},
+    code=rank.CODE["matrices"],
+    snippet=frame.script(rank.CUT, **state, r=scene.rank),
 )
-frame.equations("rank-factorization", "rank-truncation", "rank-eckart-young", "rank-energy")
+frame.show(
+    figures.spectrum(report.sigma, rank=scene.rank, energy=scene.kept, effective_rank=report.effective_rank),
+    key="rank_spectrum",
+    equations=("rank-energy", "rank-effective"),
+    shapes={"r": (scene.rank,)},
+    code=rank.CODE["spectrum"],
+    snippet=frame.script(rank.DIRECTIONS, **state, r=scene.rank),
+)
+frame.show(
+    figures.error_curve(scene.least_errors, scene.measured, rank=scene.rank),
+    key="rank_error",
+    kind="measured",
+    equations=("rank-eckart-young",),
+    shapes={"M": (m, n), "r": (scene.rank,)},
+    code=rank.CODE["error"],
+    snippet=frame.script(rank.ERRORS, **state),
+)
+frame.lesson(
+    "A direction is one pattern of rows times one pattern of columns; the rank is how many of them a matrix needs. "
+    "LoRA does not compress the frozen weight W₀: it stands for the *change* of W₀, and a change learned from one task "
+    "often has a spectrum that falls off fast, so a few directions hold most of it. The identity and the random matrix "
+    "show what happens where it does not: no small rank will do. Two strips save numbers only below the break-even "
+    f"rank, which is {report.break_even:.3g} here."
+)
 frame.ending(
-    *rank.CODE,
     seconds=seconds(),
     kind=kind,
     rows=rows,

@@ -17,6 +17,7 @@ from lora_np.figures.chart import (
     in_bytes,
     percent,
 )
+from lora_np.figures.params_scene import grouped
 
 _SLATE = (
     "#2F3640",
@@ -24,17 +25,6 @@ _SLATE = (
     "#5C6773",
 )  # root, group, part: white letters are legible on each, on any paper
 TRAINED = "#A84A00"  # vermillion, darkened until white letters are legible on it
-_GROUPS = {
-    "q": "attention",
-    "k": "attention",
-    "v": "attention",
-    "o": "attention",
-    "fc1": "feed-forward",
-    "fc2": "feed-forward",
-    "gate": "feed-forward",
-    "up": "feed-forward",
-    "down": "feed-forward",
-}
 _TERMS = {
     "weights": "weights",
     "gradients": "gradients",
@@ -42,27 +32,6 @@ _TERMS = {
     "master": "master copy",
     "activations": "activations",
 }
-
-
-def grouped(count: Count) -> dict[tuple[str, str, bool], int]:
-    """Sum a count's tensors by (group, leaf, whether trained): attention's q, k, v, o, feed-forward, the rest.
-
-    >>> from lora_np.counts import count
-    >>> grouped(count("gpt2", "lora", rank=8))[("added by lora", "q", True)]
-    147456
-    """
-    sums: dict[tuple[str, str, bool], int] = {}
-    for row in count.rows:
-        if row.added:
-            key = (f"added by {count.method}", row.target or row.name, row.trainable)
-        elif row.target:
-            key = (_GROUPS[row.target], row.target, row.trainable)
-        elif row.role == "embedding" or row.name.startswith("head"):
-            key = ("embeddings and head", row.role if row.role == "embedding" else "head", row.trainable)
-        else:
-            key = ("norms and biases", row.role, row.trainable)
-        sums[key] = sums.get(key, 0) + row.count
-    return sums
 
 
 def treemap(count: Count) -> Chart:

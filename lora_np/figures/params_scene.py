@@ -10,6 +10,18 @@ from lora_np.counts.methods import METHODS
 BUDGET_SETS = ("q", "v", "q,v", "q,k,v,o", "mlp", "all-linear")
 """Sets of target matrices among which a budget can be spent."""
 
+_GROUPS = {
+    "q": "attention",
+    "k": "attention",
+    "v": "attention",
+    "o": "attention",
+    "fc1": "feed-forward",
+    "fc2": "feed-forward",
+    "gate": "feed-forward",
+    "up": "feed-forward",
+    "down": "feed-forward",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ParamsScene:
@@ -83,3 +95,24 @@ def same_budget(name: str, budget: int) -> dict[str, int]:
     a = architecture(name)
     each = {targets: count(a, "lora", rank=1, targets=targets).trainable for targets in BUDGET_SETS}
     return {targets: budget // unit for targets, unit in each.items()}
+
+
+def grouped(count: Count) -> dict[tuple[str, str, bool], int]:
+    """Sum a count's tensors by (group, leaf, whether trained): attention's q, k, v, o, feed-forward, the rest.
+
+    >>> from lora_np.counts import count
+    >>> grouped(count("gpt2", "lora", rank=8))[("added by lora", "q", True)]
+    147456
+    """
+    sums: dict[tuple[str, str, bool], int] = {}
+    for row in count.rows:
+        if row.added:
+            key = (f"added by {count.method}", row.target or row.name, row.trainable)
+        elif row.target:
+            key = (_GROUPS[row.target], row.target, row.trainable)
+        elif row.role == "embedding" or row.name.startswith("head"):
+            key = ("embeddings and head", row.role if row.role == "embedding" else "head", row.trainable)
+        else:
+            key = ("norms and biases", row.role, row.trainable)
+        sums[key] = sums.get(key, 0) + row.count
+    return sums

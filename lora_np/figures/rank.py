@@ -18,27 +18,7 @@ from lora_np.figures.chart import (
     mark,
     percent,
 )
-
-CELLS = 64  # a heatmap shows at most this many cells a side
-
-
-def pooled(M: Float[Array, "m n"], cells: int = CELLS) -> Float[Array, "p q"]:
-    """Average blocks of a matrix until it has at most `cells` rows and columns.
-
-    >>> pooled(np.arange(8.0).reshape(2, 4), cells=2)
-    array([[0.5, 2.5],
-           [4.5, 6.5]])
-    """
-    return _averaged(_averaged(M, cells).T, cells).T
-
-
-def _averaged(M: Float[Array, "m n"], cells: int) -> Float[Array, "p n"]:
-    """Average equal runs of rows; the last run may be shorter."""
-    step = -(-M.shape[0] // cells)
-    starts = np.arange(0, M.shape[0], step)
-    sizes = np.diff(np.append(starts, M.shape[0]))
-    means: Array = np.add.reduceat(M, starts, axis=0) / sizes[:, None]
-    return means
+from lora_np.figures.rank_scene import CELLS, pooled
 
 
 def triptych(

@@ -8,6 +8,8 @@ from lora_np._typing import Array, Float
 from lora_np.rank.decomposition import SVD, truncate
 from lora_np.rank.spectrum import SpectrumReport
 
+CELLS = 64  # a heatmap shows at most this many cells a side
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankScene:
@@ -52,3 +54,22 @@ def rank_scene(M: Float[Array, "m n"], found: SVD, report: SpectrumReport, *, ra
     ranks = sorted({rank} | {2**i for i in range(min(M.shape).bit_length())})
     measured = {r: float(np.linalg.norm(M - truncate(found, r).matrix())) / norm for r in ranks}
     return RankScene(M, B, A, rank, report, measured, int(np.sum(M == 0)))
+
+
+def pooled(M: Float[Array, "m n"], cells: int = CELLS) -> Float[Array, "p q"]:
+    """Average blocks of a matrix until it has at most `cells` rows and columns.
+
+    >>> pooled(np.arange(8.0).reshape(2, 4), cells=2)
+    array([[0.5, 2.5],
+           [4.5, 6.5]])
+    """
+    return _averaged(_averaged(M, cells).T, cells).T
+
+
+def _averaged(M: Float[Array, "m n"], cells: int) -> Float[Array, "p n"]:
+    """Average equal runs of rows; the last run may be shorter."""
+    step = -(-M.shape[0] // cells)
+    starts = np.arange(0, M.shape[0], step)
+    sizes = np.diff(np.append(starts, M.shape[0]))
+    means: Array = np.add.reduceat(M, starts, axis=0) / sizes[:, None]
+    return means
