@@ -3,6 +3,7 @@
 base         the network pretrained on the upright digits that every experiment starts from
 adapting     a shifted task learnt by every method
 pruning      hidden units removed by every criterion, at once or while adapting
+task_adapters  several shifted tasks on one base, an adapter for each: what ships for merging and combining
 records      tidy records: summaries over seeds, and the file of results that ships
 
 ``python -m lora_np.training.experiments`` runs everything again and writes that file.
