@@ -128,4 +128,62 @@ EQUATIONS = table(
         "An adapter learns from its own rows only.",
         "chain rule",
     ),
+    # ---- what an increment is like ----
+    (
+        "increment-thin",
+        r"B = Q R,\quad A^\top = P T,\quad s B A = Q\,(s\, R T^\top)\,P^\top,\quad "
+        r"\sigma_i(s B A) = \sigma_i(s\, R T^\top)",
+        r"B^\top = Q R,\quad A = P T,\quad s A B = P\,(s\, T R^\top)\,Q^\top,\quad "
+        r"\sigma_i(s A B) = \sigma_i(s\, T R^\top)",
+        "The increment's spectrum is that of a core as small as the rank: the large product is never formed.",
+        "QR of both factors; Golub and Van Loan, Matrix Computations, section 5.2",
+    ),
+    (
+        "increment-relative",
+        r"\frac{\lVert \Delta W \rVert_F}{\lVert W_0 \rVert_F}",
+        None,
+        "How large the increment is beside the frozen weight.",
+        f"the norms of {_LORA}, section 7.3",
+    ),
+    (
+        "increment-cut",
+        r"r_E = \min\Big\{ r' : \sum_{i \le r'} \sigma_i^2 \ge E \sum_i \sigma_i^2 \Big\},\quad "
+        r"(r - r_E)(d + k)\ \text{numbers saved}",
+        None,
+        "The smallest rank that keeps a share E of the increment's energy, and what cutting to it saves.",
+        "follows from Eckart and Young 1936",
+    ),
+    (
+        "increment-cosine",
+        r"\cos = \frac{\langle \Delta W_1, \Delta W_2 \rangle}{\lVert \Delta W_1 \rVert_F \lVert \Delta W_2 \rVert_F},"
+        r"\quad \langle \Delta W_1, \Delta W_2 \rangle"
+        r" = \sum_{i,j} \sigma_i \tau_j\, (u_{1i}^\top u_{2j})(v_{1i}^\top v_{2j})",
+        None,
+        "Do two increments push the weight the same way? 1 is the same way, -1 the opposite, 0 neither.",
+        "trace of a product of two products; " + _OURS,
+    ),
+    (
+        "increment-chance",
+        r"\operatorname{E}\cos^2 = \frac{1}{d\,k}\quad\text{for random directions}",
+        None,
+        "Chance alone makes two increments nearly orthogonal, the more so the larger the weight.",
+        _OURS,
+    ),
+    (
+        "increment-rounded",
+        r"W = \operatorname{fl}\big(\operatorname{fl}(W_0) + s B A\big),\quad "
+        r"\text{lost} = \frac{\lVert W - (\operatorname{fl}(W_0) + s B A) \rVert_F}{\lVert s B A \rVert_F}",
+        r"W = \operatorname{fl}\big(\operatorname{fl}(W_0) + s A B\big),\quad "
+        r"\text{lost} = \frac{\lVert W - (\operatorname{fl}(W_0) + s A B) \rVert_F}{\lVert s A B \rVert_F}",
+        "A merge in 16 bits rounds the sum to steps of the weight's size, which may be coarse beside the increment.",
+        "IEEE 754, round to nearest, ties to even",
+    ),
+    (
+        "increment-unchanged",
+        r"|\Delta W_{ij}| < \tfrac{1}{2}\operatorname{ulp}_\downarrow(W_{0,ij})\ \Rightarrow\ W_{ij} = W_{0,ij}",
+        None,
+        "An entry of the increment below half the weight's own step is lost whole (the smaller of its two steps at a "
+        "power of two).",
+        "IEEE 754, round to nearest",
+    ),
 )
