@@ -15,11 +15,17 @@ class Room(NamedTuple):
         """The script that draws it."""
         return f"views/{self.path}.py"
 
+    @property
+    def address(self) -> str:
+        """Where it is: the first room stays at the root."""
+        return "" if self == ROOMS[0] else self.path
+
 
 ROOMS = (
     Room("Home", "home", ""),
     Room("Rank", "rank", "Understand"),
     Room("Cost", "cost", "Understand"),
+    Room("Methods", "methods", "Adapt"),
     Room("Parameters", "params", "Decide"),
     Room("LoRAPrune", "prune", "Decide"),
 )
