@@ -150,5 +150,71 @@ class XfailsFileError(LoraNpError):
     code = "LNP-E020"
 
 
+class AdapterFileError(LoraNpError):
+    """Signal a file of tensors that is missing, empty, changed while it was read, or of another format."""
+
+    code = "LNP-E021"
+
+
+class TruncatedFileError(AdapterFileError):
+    """Signal a file that ends before the data that its header announces."""
+
+    code = "LNP-E022"
+
+
+class HeaderTooLargeError(AdapterFileError):
+    """Signal a file whose header claims more bytes than the limit or than the file has."""
+
+    code = "LNP-E023"
+
+
+class HeaderJSONError(AdapterFileError):
+    """Signal a header that is not one JSON object, names a key twice, or is too deep or too long."""
+
+    code = "LNP-E024"
+
+
+class HeaderSchemaError(AdapterFileError):
+    """Signal a header that is JSON but does not describe tensors: a missing field, a negative extent."""
+
+    code = "LNP-E025"
+
+
+class OffsetError(AdapterFileError):
+    """Signal tensors that overlap, leave holes, or do not fill their bytes."""
+
+    code = "LNP-E026"
+
+
+class MissingTensorError(AdapterFileError):
+    """Signal tensors that should be in a file and are not; the message lists them."""
+
+    code = "LNP-E027"
+
+
+class UnexpectedTensorError(AdapterFileError):
+    """Signal tensors in a file that nothing in its config announces; the message lists them."""
+
+    code = "LNP-E028"
+
+
+class ConfigFileError(AdapterFileError):
+    """Signal an adapter_config.json that is missing, too large, or not one JSON object."""
+
+    code = "LNP-E029"
+
+
+class UnsafePathError(AdapterFileError):
+    """Signal a file name that leaves the folder it belongs to."""
+
+    code = "LNP-E030"
+
+
+class UnsafeFormatError(AdapterFileError):
+    """Signal a format that can execute code when it is read, such as a pickle; it is never opened."""
+
+    code = "LNP-E031"
+
+
 class RankWarning(UserWarning):
     """Warn of a rank above min(d, k): allowed, but it adds no expressive power."""
