@@ -25,6 +25,7 @@ ROOMS = (
     Room("Home", "home", ""),
     Room("Rank", "rank", "Understand"),
     Room("Cost", "cost", "Understand"),
+    Room("Training", "train", "Adapt"),
     Room("Methods", "methods", "Adapt"),
     Room("Parameters", "params", "Decide"),
     Room("LoRAPrune", "prune", "Decide"),

@@ -83,9 +83,7 @@ class TestPlans:
                 plans.parameters(doubled, everything), plans.parameters(net, everything), strict=True
             )
         ]
-        chosen = [
-            flag for trains in plan for flag in (trains.weight, trains.bias, trains.adapter, trains.adapter)
-        ]
+        chosen = [flag for t in plan for flag in (t.weight, t.bias, t.adapter or t.only_b, t.adapter)]
         assert not any(c and not flag for c, flag in zip(changed, chosen, strict=True))
 
     @pytest.mark.parametrize("method", plans.METHODS)
@@ -122,7 +120,8 @@ class TestTrain:
         final = states(net, replace(SHORT, method=method))[-1].network
         assert [a.tobytes() for a in plans.parameters(net, everything)] == before
         after = [a.tobytes() for a in plans.parameters(final, everything)]
-        chosen = [f for t in plans.plan_for(method, net) for f in (t.weight, t.bias, t.adapter, t.adapter)]
+        plan = plans.plan_for(method, net)
+        chosen = [f for t in plan for f in (t.weight, t.bias, t.adapter or t.only_b, t.adapter)]
         assert [a != b for a, b in zip(after, before, strict=True)] == chosen
 
     @pytest.mark.parametrize("optimizer", OPTIMIZERS)

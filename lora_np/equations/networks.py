@@ -74,6 +74,24 @@ EQUATIONS = table(
         "definition, and the chain rule through softmax",
     ),
     (
+        "net-squared-error",
+        r"\mathcal{L} = \frac{1}{2N}\sum_{n=1}^{N} \lVert Y_n - T_n\rVert^2,\qquad "
+        r" \frac{\partial\mathcal{L}}{\partial Y} = \frac{1}{N}\,(Y - T)",
+        None,
+        "The loss is half the mean squared distance from the targets; its gradient is the distance, over N.",
+        "definition, and the chain rule",
+    ),
+    (
+        "net-teacher",
+        r"T = X\,(W_0 + \Delta W_\star)^\top + \nu\,E,\quad \operatorname{rank}\Delta W_\star = \rho,\quad "
+        r"E_{nd} \sim \mathcal{N}(0, 1)",
+        r"T = X\,(W_0 + \Delta W_\star) + \nu\,E,\quad \operatorname{rank}\Delta W_\star = \rho,\quad "
+        r"E_{nd} \sim \mathcal{N}(0, 1)",
+        "A teacher that differs from the frozen weight by a change of known rank makes the targets, with noise or "
+        "without.",
+        "definition (a teacher and a student)",
+    ),
+    (
         "net-backward",
         r"g_{X_\ell} = g_{H_\ell} W_\ell,\quad g_{W_\ell} = g_{H_\ell}^\top X_\ell,\quad "
         r" g_{b_\ell} = \sum_n (g_{H_\ell})_{n\cdot},\quad g_{H_{\ell-1}} = g_{X_\ell} \odot \sigma'(H_{\ell-1})",
@@ -81,6 +99,39 @@ EQUATIONS = table(
         r" g_{b_\ell} = \sum_n (g_{H_\ell})_{n\cdot},\quad g_{H_{\ell-1}} = g_{X_\ell} \odot \sigma'(H_{\ell-1})",
         "Walk the layers back: each gives its parameters' gradient and hands the gradient of its input on.",
         f"chain rule on {_SEED}, Y = tanh(X W + b)",
+    ),
+    (
+        "net-attention",
+        r"P = \operatorname{softmax}\Big(\frac{Q K^\top}{\sqrt{d/h}}\Big),\quad O = P\,V",
+        None,
+        "Every token asks (its row of Q) and every token answers (its row of K); the shares P say how much of whose value "
+        "(row of V) it takes. Each of the h heads does so on its own d/h columns.",
+        "Vaswani et al., Attention is all you need, arXiv 1706.03762, eq. 1 and section 3.2.2",
+    ),
+    (
+        "net-attention-backward",
+        r"g_V = P^\top g_O,\quad g_P = g_O V^\top,\quad g_S = P \odot \big(g_P - \textstyle\sum_j g_P \odot P\big),\quad "
+        r"g_Q = \frac{g_S K}{\sqrt{d/h}},\quad g_K = \frac{g_S^\top Q}{\sqrt{d/h}}",
+        None,
+        "The gradient of what was taken goes back to the values by the shares, and to queries and keys through the softmax.",
+        "chain rule on net-attention, head by head",
+    ),
+    (
+        "net-block",
+        r"R = E + \operatorname{att}(E W_q^\top, E W_k^\top, E W_v^\top)\, W_o^\top,\quad "
+        r" M = R + \operatorname{relu}(R W_1^\top)\, W_2^\top",
+        r"R = E + \operatorname{att}(E W_q, E W_k, E W_v)\, W_o,\quad M = R + \operatorname{relu}(R W_1)\, W_2",
+        "A block adds to every token first what it takes from the others, then what it makes of itself. Biases are left out "
+        "here, not in the code.",
+        "Vaswani et al., arXiv 1706.03762, section 3, one head or several, without layer normalization",
+    ),
+    (
+        "net-block-backward",
+        r"g_R = g_M + \overleftarrow{W_1}\big(\overleftarrow{W_2}(g_M)\big),\quad "
+        r" g_E = g_R + \overleftarrow{W_q}(g_Q) + \overleftarrow{W_k}(g_K) + \overleftarrow{W_v}(g_V)",
+        None,
+        "A sum hands its gradient to both of its parts; an arrow pulls a gradient back through a layer.",
+        "chain rule on net-block",
     ),
     (
         "net-mask",

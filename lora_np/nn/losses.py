@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy on logits, with the gradient, and accuracy.  Floor 4.
+"""Losses with their gradients: cross-entropy on logits, with accuracy, and the squared error.  Floor 4.
 
 The largest logit is subtracted first, so that finite logits give finite numbers.  The mean is over rows.
 """
@@ -72,6 +72,43 @@ def accuracy(L: Float[Array, "N c"], y: Int[Array, " N"]) -> float:
     xp = array_namespace(L)
     right = xp.argmax(L, axis=1) == y
     return float(int(xp.sum(xp.astype(right, xp.int64))) / L.shape[0])
+
+
+def squared_error(Y: Float[Array, "N d"], T: Float[Array, "N d"]) -> Float[Array, ""]:
+    """Average half the squared distance between outputs and targets.  [net-squared-error]
+
+    1/(2N) Σ_n ‖Y_n − T_n‖².  Raises `ShapeError`, `DTypeError`.
+
+    >>> import numpy as np
+    >>> float(squared_error(np.array([[3.0, 0.0], [0.0, 4.0]]), np.zeros((2, 2))))
+    6.25
+    """
+    _require_targets(Y, T)
+    difference = Y - T
+    return array_namespace(Y).sum(difference * difference) / (2 * Y.shape[0])
+
+
+def squared_error_gradient(Y: Float[Array, "N d"], T: Float[Array, "N d"]) -> Float[Array, "N d"]:
+    """Differentiate `squared_error` with respect to the outputs.  [net-squared-error]
+
+    gY = (Y − T) / N.  Raises what `squared_error` raises.
+
+    >>> import numpy as np
+    >>> squared_error_gradient(np.array([[3.0, 0.0], [0.0, 4.0]]), np.zeros((2, 2)))
+    array([[1.5, 0. ],
+           [0. , 2. ]])
+    """
+    _require_targets(Y, T)
+    return (Y - T) / Y.shape[0]
+
+
+def _require_targets(Y: Array, T: Array) -> None:
+    """Raise unless outputs and targets (N, d) belong together, with at least one row."""
+    checks.require_ndim("Y", Y, 2, "N, d")
+    checks.require_ndim("T", T, 2, "N, d")
+    if tuple(Y.shape) != tuple(T.shape) or Y.shape[0] == 0:
+        raise ShapeError(f"Y has shape {tuple(Y.shape)} and T {tuple(T.shape)}; expected equal, with rows")
+    checks.require_same_dtype(Y=Y, T=T)
 
 
 def _one_hot(L: Array, y: Array) -> Bool[Array, "N c"]:

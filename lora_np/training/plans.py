@@ -16,6 +16,7 @@ from lora_np.lora import LoraParams
 from lora_np.nn import dense
 from lora_np.nn.dense import Dense
 from lora_np.nn.network import Network, Signals, Trace
+from lora_np.optim.rates import lora_plus
 
 
 class Trains(NamedTuple):
@@ -24,6 +25,7 @@ class Trains(NamedTuple):
     weight: bool = False
     bias: bool = False
     adapter: bool = False
+    only_b: bool = False  # of the adapter, B and not A
 
 
 Plan = tuple[Trains, ...]
@@ -32,6 +34,7 @@ METHODS: Mapping[str, Callable[[Network], Plan]] = MappingProxyType(
     {
         "full": lambda net: tuple(Trains(weight=True, bias=True) for _ in net.layers),
         "lora": lambda net: tuple(Trains(adapter=p is not None) for p in net.adapters),
+        "lora-fa": lambda net: tuple(Trains(only_b=p is not None) for p in net.adapters),
         "bias": lambda net: tuple(Trains(bias=True) for _ in net.layers),
         "probe": lambda net: (*(Trains() for _ in net.layers[1:]), Trains(weight=True, bias=True)),
     }
@@ -39,14 +42,14 @@ METHODS: Mapping[str, Callable[[Network], Plan]] = MappingProxyType(
 
 
 def plan_for(method: str, net: Network) -> Plan:
-    """Plan full fine-tuning, LoRA, biases only (BitFit), or a linear probe: the last layer only.
+    """Plan full fine-tuning, LoRA, LoRA-FA (B only), biases only (BitFit), or a probe: the last layer only.
 
     Raises `ConfigError`; `StateError` for LoRA on a network without adapters.
 
     >>> import numpy as np
     >>> from lora_np.nn.network import init
     >>> plan_for("probe", init(np.random.default_rng(0), (4, 3, 2)))[0]
-    Trains(weight=False, bias=False, adapter=False)
+    Trains(weight=False, bias=False, adapter=False, only_b=False)
     """
     checks.require_one_of("method", method, METHODS)
     plan = METHODS[method](net)
@@ -74,7 +77,9 @@ def with_parameters(net: Network, plan: Plan, arrays: tuple[Array, ...]) -> Netw
         W = next(rest) if trains.weight else layer.W
         b = next(rest) if trains.bias else layer.b
         layers.append(Dense(W, b))
-        adapters.append(LoraParams(next(rest), next(rest)) if trains.adapter else p)
+        B = next(rest) if trains.adapter or trains.only_b else None
+        A = next(rest) if trains.adapter else None
+        adapters.append(None if p is None else LoraParams(p.B if B is None else B, p.A if A is None else A))
     return replace(net, layers=tuple(layers), adapters=tuple(adapters))
 
 
@@ -104,8 +109,36 @@ def count_trainable(net: Network, plan: Plan) -> tuple[int, int, float]:
     return trainable, total, trainable / total
 
 
+def names(plan: Plan) -> tuple[tuple[int, str], ...]:
+    """Name the arrays that train by layer and letter, in the order of `parameters`.
+
+    >>> names((Trains(bias=True), Trains(adapter=True)))
+    ((0, 'b'), (1, 'B'), (1, 'A'))
+    """
+    return tuple((at, name) for at, trains in enumerate(plan) for name, flag in _flags(trains) if flag)
+
+
+def rates(plan: Plan, lr: float, *, ratio: float = 1.0) -> tuple[float, ...]:
+    """Give each array that trains its learning rate: B may learn `ratio` times faster.  [optim-lora-plus]
+
+    >>> rates((Trains(adapter=True),), 0.25, ratio=8)
+    (2.0, 0.25)
+    """
+    both = lora_plus(lr, ratio=ratio)
+    return tuple(both.B if name == "B" else both.A for _, name in names(plan))
+
+
+def _flags(trains: Trains) -> tuple[tuple[str, bool], ...]:
+    """Say of each array of a layer whether it trains, in the order that an optimizer sees them."""
+    return (
+        ("W", trains.weight),
+        ("b", trains.bias),
+        ("B", trains.adapter or trains.only_b),
+        ("A", trains.adapter),
+    )
+
+
 def _chosen(layer: Dense, p: LoraParams | None, trains: Trains) -> list[Array]:
     """List what trains of one layer: W, b, B, A."""
-    B, A = p if p is not None else (None, None)
-    places = ((layer.W, trains.weight), (layer.b, trains.bias), (B, trains.adapter), (A, trains.adapter))
-    return [array for array, chosen in places if chosen]
+    arrays = (*layer, *(p if p is not None else (None, None)))
+    return [array for array, (_, chosen) in zip(arrays, _flags(trains), strict=True) if chosen]

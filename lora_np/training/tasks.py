@@ -1,4 +1,4 @@
-"""Tasks: the digits as they are, and a shift of them.  Floor 4.
+"""Tasks: the digits as they are, a shift of them, and a teacher whose change has a known rank.  Floor 4.
 
 Both tasks of a pair hold out the same digits, so nothing that is held out was ever trained on, shifted or not.
 """
@@ -14,6 +14,7 @@ from lora_np._typing import Array, Float, Int
 from lora_np.datasets.digits import Labelled, load_digits, rows
 from lora_np.datasets.shift import invert, permute_classes, rotate, subset
 from lora_np.datasets.split import stratified_split
+from lora_np.errors import RankError
 
 
 class Task(NamedTuple):
@@ -23,6 +24,17 @@ class Task(NamedTuple):
     y: Int[Array, " N"]
     X_test: Float[Array, "n k"]
     y_test: Int[Array, " n"]
+
+
+class Regression(NamedTuple):
+    """Rows and targets to train on and held out, the weight W0 to start from, and the change that the targets hold."""
+
+    X: Float[Array, "N k"]
+    T: Float[Array, "N d"]
+    X_test: Float[Array, "n k"]
+    T_test: Float[Array, "n d"]
+    W0: Float[Array, "d k"]
+    delta: Float[Array, "d k"]
 
 
 class Shift(NamedTuple):
@@ -84,3 +96,31 @@ def digit_tasks(
         return Task(rows(seen.X), seen.y, rows(unseen.X), unseen.y)
 
     return task(SHIFTS[shift].first), task(SHIFTS[shift].second)
+
+
+def teacher_student(
+    rng: np.random.Generator, *, rank: int, d: int = 32, k: int = 32, rows: int = 64, noise: float = 0.0
+) -> Regression:
+    """Make targets from a weight that differs from W0 by a change of a known rank.  [net-teacher]
+
+    T = X (W0 + ΔW*)ᵀ + ν E with ΔW* = Σ_i σ_i u_i v_iᵀ, random directions, and σ_i in equal steps from 3 down to 1.
+    As many rows are held out, without noise: what counts there is the change itself.  Raises `ConfigError`,
+    `RankError`.
+
+    >>> task = teacher_student(np.random.default_rng(0), rank=2)
+    >>> np.linalg.svd(task.delta, compute_uv=False)[:3].round(6).tolist()
+    [3.0, 1.0, 0.0]
+    """
+    checks.require_rng(rng)
+    for name, size in (("d", d), ("k", k), ("rows", rows)):
+        checks.require_int(name, size, minimum=1)
+    checks.require_rank(rank)
+    if rank > min(d, k):
+        raise RankError(f"rank = {rank} exceeds min(d, k) = {min(d, k)}", fix=f"choose rank <= {min(d, k)}")
+    checks.require_number("noise", noise, least=0.0)
+    U, V = (np.linalg.qr(rng.normal(size=(side, rank)))[0] for side in (d, k))
+    delta = (U * np.linspace(3.0, 1.0, rank)) @ V.T  # (d, k)
+    W0 = rng.normal(size=(d, k)) / np.sqrt(k)
+    X, X_test = rng.normal(size=(2, rows, k))
+    T, T_test = (rows_ @ (W0 + delta).T for rows_ in (X, X_test))
+    return Regression(X, T + noise * rng.normal(size=T.shape), X_test, T_test, W0, delta)
