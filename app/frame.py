@@ -23,11 +23,14 @@ from lora_np.figures.chart import Chart, csv_text, in_seconds
 URL = "query-params"  # bind=URL: the control's value stands in the address
 TAGS = {"measured": "green", "computed": "blue", "quoted": "violet"}
 PLOTLY = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2}}
-LAYOUT = (
-    ".stMainBlockContainer { padding-top: 4.5rem; } .katex-display { overflow-x: auto; overflow-y: hidden; }"
-)
+LAYOUT = """
+.stMainBlockContainer { padding-top: 4.5rem; }
+.katex-display { overflow-x: auto; overflow-y: hidden; }
+[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { color: inherit; opacity: 1; }
+"""
 LARGE = ":root { font-size: 20px; }"  # a projector's last row reads it
 LARGE_IN_PICTURES = 18
+INK = {"light": "#31333F", "dark": "#FAFAFA"}  # the page's own; plotly's default is too pale to read
 
 
 # ---- the page ------------------------------------------------------------------------------------------------
@@ -171,8 +174,7 @@ def show(
     """
     picture, card = st.columns([5, 3], gap="medium")
     with picture:
-        if teaching():
-            chart.figure.update_layout(font_size=LARGE_IN_PICTURES)
+        chart.figure.update_layout(font=letters())
         st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
         st.markdown(f":small[{tag(kind, source)} {chart.alt}]")
     with card:
@@ -188,6 +190,12 @@ def show(
                     table_card(chart, key=key)
                 else:
                     snippet_card(snippet, key=key)
+
+
+def letters() -> dict[str, object]:
+    """Say how a picture's letters look on this page: its ink, and a classroom's size."""
+    colour = {"color": INK[str(st.context.theme.type)]} if st.context.theme.type in INK else {}
+    return colour | ({"size": LARGE_IN_PICTURES} if teaching() else {})
 
 
 def equation_card(keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> None:

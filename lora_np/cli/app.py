@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, conformance, params, vectors, verify
+from lora_np.cli import bench, conformance, params, serve, vectors, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -14,4 +14,5 @@ app.command("params")(params.params)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("conformance")(conformance.conformance)
+app.command("app")(serve.serve)
 app.add_typer(vectors.app, name="vectors")
