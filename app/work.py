@@ -81,21 +81,28 @@ def stop(key: str) -> None:
 
 
 def advance(key: str) -> None:
-    """Do one slice and show how far it got; at the end, keep the result and draw the whole room."""
+    """Do one slice and show how far it got; at the end, keep the result; ended or cancelled, draw the whole room."""
     job: Job | None = st.session_state.get(f"{key}_job")
     if job is None:
-        return
+        st.rerun()
     share, words = st.session_state[f"{key}_shown"]
     bar = st.progress(min(share, 1.0), words)
     st.button("Cancel", key=f"{key}_cancel", on_click=stop, args=(key,))
-    end = perf_counter() + SLICE_SECONDS
-    with TURN:
-        while perf_counter() < end:
-            try:
-                share, words = next(job.steps)
-            except StopIteration as ended:
-                st.session_state[f"{key}_done"] = Done(job.about, ended.value)
-                st.session_state.pop(f"{key}_job", None)
-                st.rerun()
+    try:
+        share, words = one_slice(job.steps)
+    except StopIteration as ended:
+        st.session_state[f"{key}_done"] = Done(job.about, ended.value)
+        del st.session_state[f"{key}_job"]
+        st.rerun()
     st.session_state[f"{key}_shown"] = (share, words)
     bar.progress(min(share, 1.0), words)
+
+
+def one_slice(steps: Steps) -> tuple[float, str]:
+    """Go on for as long as a slice lasts, one step at least; give the last thing said."""
+    end = perf_counter() + SLICE_SECONDS
+    with TURN:
+        said = next(steps)
+        while perf_counter() < end:
+            said = next(steps)
+    return said
