@@ -102,18 +102,20 @@ EQUATIONS = table(
     ),
     (
         "net-attention",
-        r"P = \operatorname{softmax}\Big(\frac{Q K^\top}{\sqrt{d/h}}\Big),\quad O = P\,V",
+        r"P = \operatorname{softmax}\Big(\frac{Q K^\top}{\sqrt{d/h}}\Big),\quad Y = P\,V",
         None,
-        "Every token asks (its row of Q) and every token answers (its row of K); the shares P say how much of whose value "
-        "(row of V) it takes. Each of the h heads does so on its own d/h columns.",
+        "Every token asks (its row of Q) and every token answers (its row of K); the shares P say how much of whose "
+        "value (row of V) it takes. Each of the h heads does so on its own d/h columns.",
         "Vaswani et al., Attention is all you need, arXiv 1706.03762, eq. 1 and section 3.2.2",
     ),
     (
         "net-attention-backward",
-        r"g_V = P^\top g_O,\quad g_P = g_O V^\top,\quad g_S = P \odot \big(g_P - \textstyle\sum_j g_P \odot P\big),\quad "
+        r"g_V = P^\top g_Y,\quad g_P = g_Y V^\top,\quad "
+        r"g_S = P \odot \big(g_P - \textstyle\sum_j g_P \odot P\big),\quad "
         r"g_Q = \frac{g_S K}{\sqrt{d/h}},\quad g_K = \frac{g_S^\top Q}{\sqrt{d/h}}",
         None,
-        "The gradient of what was taken goes back to the values by the shares, and to queries and keys through the softmax.",
+        "The gradient of what was taken goes back to the values by the shares, and to queries and keys through the "
+        "softmax.",
         "chain rule on net-attention, head by head",
     ),
     (
@@ -121,8 +123,8 @@ EQUATIONS = table(
         r"R = E + \operatorname{att}(E W_q^\top, E W_k^\top, E W_v^\top)\, W_o^\top,\quad "
         r" M = R + \operatorname{relu}(R W_1^\top)\, W_2^\top",
         r"R = E + \operatorname{att}(E W_q, E W_k, E W_v)\, W_o,\quad M = R + \operatorname{relu}(R W_1)\, W_2",
-        "A block adds to every token first what it takes from the others, then what it makes of itself. Biases are left out "
-        "here, not in the code.",
+        "A block adds to every token first what it takes from the others, then what it makes of itself. Biases are "
+        "left out here, not in the code.",
         "Vaswani et al., arXiv 1706.03762, section 3, one head or several, without layer normalization",
     ),
     (
