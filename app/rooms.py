@@ -25,8 +25,10 @@ ROOMS = (
     Room("Home", "home", ""),
     Room("Rank", "rank", "Understand"),
     Room("Cost", "cost", "Understand"),
+    Room("Gradients", "grad", "Understand"),
     Room("Training", "train", "Adapt"),
     Room("Methods", "methods", "Adapt"),
+    Room("Merge", "merge", "Adapt"),
     Room("Parameters", "params", "Decide"),
     Room("LoRAPrune", "prune", "Decide"),
 )
