@@ -74,7 +74,9 @@ def train_task_adapters(*, training: Settings = TRAINING) -> TaskAdapters:
         rng = np.random.default_rng([SEED, 5, place])
         task = task_of(shift)
         trained[shift] = last(start(adapted_start(base, RANK, rng), task, training, rng), task, training)
-    adapters = {shift: state.network.adapters for shift, state in trained.items()}
+    adapters = {
+        shift: tuple(p for p in state.network.adapters if p is not None) for shift, state in trained.items()
+    }
     return TaskAdapters(base, MappingProxyType(adapters), trained[SHIFTED[0]].network.scale)
 
 

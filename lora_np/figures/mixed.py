@@ -1,0 +1,80 @@
+"""Pictures of a batch that mixes adapters: who reads which row, and what serving it costs.  Floor 6."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lora_np.figures.chart import BLUE, VERMILLION, Chart, Table, bar_style, counted, finished
+from lora_np.figures.mixed_scene import MixedScene, Serving
+
+
+def batch_rows(scene: MixedScene) -> Chart:
+    """Show the adapter of every row, and which rows are read right.  [adapters-mixed]"""
+    place = list(range(1, len(scene.names) + 1))
+    figure = go.Figure()
+    for name, right, colour, symbol in (
+        ("read right", True, BLUE, "circle"),
+        ("read wrong", False, VERMILLION, "x"),
+    ):
+        rows = [n for n, read in enumerate(scene.right) if read is right]
+        figure.add_scatter(
+            x=[place[n] for n in rows],
+            y=[scene.names[n] for n in rows],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 11},
+        )
+    finished(figure, x="row of the batch", y="task, and its adapter")
+    figure.update_yaxes(categoryorder="array", categoryarray=list(dict.fromkeys(scene.names))[::-1])
+    figure.update_xaxes(rangemode="tozero", tickformat="d")
+    worst = max(scene.differences)
+    alt = (
+        f"One pass over {len(scene.names)} rows of {len(set(scene.names))} tasks reads {sum(scene.right)} of them "
+        f"right; each row comes out as if sent alone, to within {worst:.2g}."
+    )
+    table: Table = {
+        "row": place,
+        "task": list(scene.names),
+        "read right": ["yes" if read else "no" for read in scene.right],
+        "difference from alone": list(scene.differences),
+    }
+    return Chart(figure, alt, table)
+
+
+def serving_bars(costs: Mapping[str, Serving], *, layers: str) -> Chart:
+    """Show what three ways to serve the batch compute, and how many weights they move.  [adapters-mixed]"""
+    ways = list(costs)
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
+    for column, values in enumerate(
+        ([cost.flops for cost in costs.values()], [cost.moved for cost in costs.values()]), start=1
+    ):
+        figure.add_bar(
+            y=ways,
+            x=[value / 1e6 for value in values],
+            text=[counted(value) for value in values],
+            textposition="auto",
+            orientation="h",
+            marker=bar_style(column - 1),
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+    finished(figure)
+    figure.update_layout(bargap=0.4)
+    figure.update_xaxes(title_text="million FLOPs", col=1)
+    figure.update_xaxes(title_text="million weights moved", col=2)
+    figure.update_yaxes(autorange="reversed", title_text="way to serve", col=1)
+    figure.update_yaxes(title_text="", col=2)
+    mixed, apart, merged = costs.values()
+    alt = (
+        f"For {layers}, one mixed pass takes {counted(mixed.flops)} FLOPs and moves {counted(mixed.moved)} weights; "
+        f"one pass per adapter moves {apart.moved / mixed.moved:.3g} times as many; merging each in turn takes "
+        f"{merged.flops / mixed.flops:.3g} times the FLOPs and moves {merged.moved / mixed.moved:.3g} times as many."
+    )
+    table: Table = {
+        "way to serve": ways,
+        "FLOPs": [cost.flops for cost in costs.values()],
+        "weights moved": [cost.moved for cost in costs.values()],
+    }
+    return Chart(figure, alt, table)
