@@ -31,6 +31,8 @@ ROOMS = (
     Room("Merge", "merge", "Adapt"),
     Room("Parameters", "params", "Decide"),
     Room("LoRAPrune", "prune", "Decide"),
+    Room("Glossary and quiz", "quiz", "Check"),
+    Room("Oracle", "report", "Check"),
 )
 
 

@@ -69,9 +69,9 @@ print(numbers)
 """
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def scene(d: int, k: int, rank: int) -> tuple[MethodRow, ...]:
-    """Set every method beside LoRA; a tenth of a second the first time."""
+    """Set every method beside LoRA: a fifth of a second the first time; written by none."""
     return methods_scene(d, k, rank, decompose=fastest().svd)
 
 

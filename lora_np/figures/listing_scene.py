@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from functools import cache
+from importlib import import_module
 from types import FunctionType, MappingProxyType, ModuleType
 
 from lora_np.methods import method
 
-PARTS = ("scaling", "init", "forward", "backward", "merge", "unmerge", "step")
+PARTS = ("forward", "backward", "scaling", "init", "merge", "unmerge", "step")
 """The parts of a method; `step` is its own rule for a step, which LoRA leaves to any optimizer."""
 
 _BY_WEIGHT = ("forward", "backward", "scaling", "init", "step", "merge")
@@ -119,9 +120,9 @@ def _compared(part: str, functions: list[FunctionType], *, checks: bool) -> list
 
 def bare_lines(function: FunctionType, *, checks: bool = False) -> list[str]:
     """Read a function's lines without docstring and blank lines, and without checks unless they are wanted."""
-    lines, body = _read(function)
-    left_out = {number for node in _left_out(body, checks=checks) for number in _numbers(node)}
-    kept = [line for number, line in enumerate(lines, start=1) if number not in left_out]
+    lines, statement = _read(function)
+    left_out = {number for node in _left_out(statement, checks=checks) for number in _numbers(node)}
+    kept = [lines[number - 1] for number in _numbers(statement) if number not in left_out]
     return [re.sub(r"  # (type: ignore|noqa).*", "", line) for line in kept if line.strip()]
 
 
@@ -188,8 +189,14 @@ def _is_helper(function: FunctionType) -> bool:
     return not function.__name__.lstrip("_").startswith(("require", "named"))
 
 
+def _read(function: FunctionType) -> tuple[list[str], ast.stmt]:
+    """Read the lines of a function's file, and the function's own statement."""
+    lines, statements = _file(function.__module__)
+    return lines, statements[function.__code__.co_firstlineno]
+
+
 @cache
-def _read(function: FunctionType) -> tuple[list[str], ast.Module]:
-    """Read a function's lines and their syntax tree; the source of a process does not change."""
-    text = inspect.getsource(function)
-    return text.splitlines(), ast.parse(text)
+def _file(module: str) -> tuple[list[str], Mapping[int, ast.stmt]]:
+    """Read a module's file once: its lines, and its statements by their first line."""
+    text = inspect.getsource(import_module(module))
+    return text.splitlines(), {statement.lineno: statement for statement in ast.parse(text).body}
