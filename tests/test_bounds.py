@@ -19,10 +19,12 @@ def test_the_unit_roundoff_is_half_the_spacing_at_one(dtype, u):
 
 
 def test_gamma_is_n_over_one_minus_nu():
+    """[oracle-gamma]"""
     assert bounds.gamma_in_u(4, np.float16) == 4 / (1 - 4 * 2.0**-11)
 
 
 def test_errors_count_in_units_of_u_times_s():
+    """[oracle-error]"""
     one, S = np.array([1.0, 1.0]), np.array([1.0, 4.0])
     assert bounds.error_in_u(one + 2.0**-52, one, S) == 2.0  # the larger of 2 and 2/4
     assert bounds.error_in_u(np.float32([1.5]), np.array([1.0]), np.array([1.0])) == 2.0**23

@@ -26,7 +26,7 @@ def unit_roundoff(dtype: object) -> float:
 
 
 def gamma_in_u(K: int, dtype: object) -> float:
-    """Return γ(K) / u = K / (1 − K u): the certified bound, in units of u, for K roundings.
+    """Return γ(K) / u = K / (1 − K u): the certified bound, in units of u, for K roundings.  [oracle-gamma]
 
     >>> gamma_in_u(10, np.float64)
     10.00000000000001
@@ -35,7 +35,7 @@ def gamma_in_u(K: int, dtype: object) -> float:
 
 
 def error_in_u(got: Array, want: Array, S: Array, *, dtype: object = None, roundings: float = 0) -> float:
-    """Return the worst |got − want| / (u S) over all elements.
+    """Return the worst |got − want| / (u S) over all elements.  [oracle-error]
 
     `want` is the true value, in at least the precision of `got`; where S is 0 the two must be equal.  A shape that
     differs, or a NaN on one side only, counts as infinite.  Each of `roundings` operations may also underflow, which

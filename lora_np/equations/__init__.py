@@ -21,6 +21,7 @@ from lora_np.equations import (
     methods_shapes,
     networks,
     optim,
+    oracle,
     prune,
     rank,
     subspace,
@@ -43,6 +44,7 @@ _SUBJECTS = (
     methods_shapes,
     methods_modules,
     layouts,
+    oracle,
 )
 
 
