@@ -1,6 +1,7 @@
 """Photograph every room, in light and dark, on a desktop and on a phone: ``python -m tests.screens DIR [ROOM …]``.
 
-Prints how long each took from the address to the last picture.  Needs a Chromium, as the browser tests do.
+Prints how long each took from the address to the last picture, and from a key press on its first slider to a new
+picture.  Needs a Chromium, as the browser tests do.
 """
 
 import sys
@@ -29,8 +30,12 @@ def main(folder: str, *paths: str) -> int:
                     seconds = visitor.open(f"{address}/{room.address}")
                     time.sleep(SETTLE_SECONDS)
                     visitor.page.screenshot(path=shots / f"{room.path}_{scheme}_{width}.png")
+                    line = f"{room.path:12} {scheme:5} {width:5} px  first picture {seconds:5.1f} s"
+                    if (width, scheme) == (DESKTOP, "light"):
+                        answer = visitor.answers_a_key()
+                        line += "" if answer is None else f"  key to new picture {answer:4.2f} s"
+                    print(line, flush=True)
                     visitor.context.close()
-                    print(f"{room.path:12} {scheme:5} {width:5} px  {seconds:5.1f} s", flush=True)
     return 0
 
 

@@ -30,6 +30,7 @@ DRAWN = """() => {
   return still && !waiting && document.querySelector('h1') && charts.every(c => c.querySelector('.main-svg'))
     ? charts.length + 1 : 0;
 }"""
+PICTURES = "() => [...document.querySelectorAll('.js-plotly-plot .main-svg')].map(s => s.innerHTML).join()"
 SETTLED_MS = 400  # a room is drawn when it was drawn this long ago, too, with as many pictures
 
 
@@ -132,6 +133,24 @@ class Visit:
             "() => document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 900"
         )
         self.page.set_viewport_size({"width": self.width, "height": min(int(height) + 20, TALLEST)})
+
+    def answers_a_key(self) -> float | None:
+        """Press a key on the first slider; give the seconds until the picture is another; None without a slider."""
+        slider = self.page.locator("[data-testid=stMain] [role=slider]").first
+        if slider.count() == 0:
+            return None
+        before = self.page.evaluate(PICTURES)
+        ends = [slider.get_attribute(f"aria-value{end}") for end in ("now", "max")]
+        slider.focus()
+        start = time.monotonic()
+        slider.press("ArrowLeft" if ends[0] == ends[1] else "ArrowRight")
+        try:
+            self.page.wait_for_function(f"was => ({PICTURES})() != was", arg=before, timeout=PATIENCE_MS / 4)
+        except Exception as error:
+            if "Timeout" in type(error).__name__:
+                return None  # this slider moves a number, not a picture
+            raise
+        return time.monotonic() - start
 
     def plots(self) -> int:
         """Count the pictures in sight."""
