@@ -6,30 +6,26 @@ nothing is left over, and that every number is finite.  Reads no base weight (se
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from lora_np import checks
-from lora_np._typing import Array
 from lora_np.errors import (
     AdapterFileError,
     ConfigError,
-    DTypeError,
-    RankError,
-    ShapeError,
     UnexpectedTensorError,
     UnsafeFormatError,
 )
+from lora_np.files.building import VECTORS, Stated, read_module
 from lora_np.files.config import PeftConfig, config_from_bytes, read_config
 from lora_np.files.header import Header, header_of
-from lora_np.files.json_text import shown
-from lora_np.files.module import AdapterFile, ModuleAdapter
+from lora_np.files.module import AdapterFile
 from lora_np.files.names import grouped, listed, module_name, require_complete, unexpected
-from lora_np.files.sources import Limits, MemorySource, Source, opened
-from lora_np.files.tensors import STORED, read_tensor
-from lora_np.lora import LoraParams
+from lora_np.files.shards import inside
+from lora_np.files.sources import LIMITS, Limits, MemorySource, Source, checked_path, opened
+from lora_np.files.tensors import read_tensor
 
 TENSORS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -39,7 +35,7 @@ def read_adapter(
     *,
     scale: float | None = None,
     strict: bool = True,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = LIMITS,
 ) -> AdapterFile:
     """Read an adapter that PEFT saved: a folder, or its .safetensors file.  [lora-delta]
 
@@ -49,14 +45,13 @@ def read_adapter(
 
     Raises `AdapterFileError` and its kinds, `ConfigError`, `DTypeError`, `RankError`, `ShapeError`, `NonFiniteError`.
     """
-    path = Path(source)
-    if path.is_dir():
-        beside = path / CONFIG
-        config: PeftConfig | None = read_config(beside, limits)
+    path = checked_path(source)
+    config: PeftConfig | None = None
+    if os.path.isdir(path):  # false, not an error, for a path that cannot be
+        config = read_config(inside(path, CONFIG), limits)
         path = _tensors_in(path)
-    else:
-        beside = path.with_name(CONFIG)
-        config = read_config(beside, limits) if path.exists() and beside.exists() else None
+    elif os.path.exists(path) and os.path.exists(path.with_name(CONFIG)):
+        config = read_config(inside(path.parent, CONFIG), limits)
     with opened(path) as file:
         return _adapter_of(file, config, scale, strict, limits)
 
@@ -67,21 +62,24 @@ def adapter_from_bytes(
     *,
     scale: float | None = None,
     strict: bool = True,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = LIMITS,
 ) -> AdapterFile:
     """Read an adapter from the bytes of its two files, or of the first alone.  [lora-delta]
 
     As `read_adapter`, and raises what it raises.
     """
+    checks.require_instance("tensors", tensors, bytes)
+    if config is not None:
+        checks.require_instance("config", config, bytes)
     read = None if config is None else config_from_bytes(config, limits)
     return _adapter_of(MemorySource(tensors), read, scale, strict, limits)
 
 
 def _tensors_in(folder: Path) -> Path:
     """Return the tensor file of a folder; say what is there instead where it is missing."""
-    path = folder / TENSORS
-    if not path.exists():
-        if path.with_suffix(".bin").exists():
+    path = inside(folder, TENSORS)
+    if not os.path.exists(path):
+        if os.path.exists(path.with_suffix(".bin")):
             raise UnsafeFormatError(
                 f"{folder} holds adapter_model.bin, a pickle, refused: can execute code; convert to safetensors"
             )
@@ -96,11 +94,12 @@ def _adapter_of(
     _require_scale(scale, config)
     header = header_of(source, limits)
     _require_size(source, header, limits)
-    stems, rest = grouped(header.tensors)
-    require_complete(stems, rest, source.label)
+    stems, rest = grouped(header.tensors, _not_announced(config))
+    require_complete(stems, rest, source.label, dora=config is not None and config.use_dora)
     if strict:
         _require_expected(rest, stems, config, source.label)
-    modules = [_module(source, header, stem, parts, config, scale) for stem, parts in stems.items()]
+    stated = Stated(config, scale, [module_name(stem) for stem in stems])
+    modules = [read_module(source, header, stem, parts, stated) for stem, parts in stems.items()]
     named = {module.name: module for module in modules}
     if len(named) < len(modules):
         raise UnexpectedTensorError(f"{source.label} holds a module with and without the prefix of PEFT")
@@ -111,75 +110,13 @@ def _adapter_of(
     )
 
 
-def _module(
-    source: Source,
-    header: Header,
-    stem: str,
-    names: Mapping[str, str],
-    config: PeftConfig | None,
-    scale: float | None,
-) -> ModuleAdapter:
-    """Read the tensors of one module into the paper's shapes."""
-    where = f"module {shown(stem)} of {source.label}"
-    arrays = {part: read_tensor(source, name, header.tensors[name]) for part, name in names.items()}
-    stored = {header.tensors[name].dtype for name in names.values()}
-    if len(stored) > 1:
-        raise DTypeError(f"{where} mixes element types: {', '.join(sorted(stored))}", fix="save it in one")
-    embedding = "embedding_A" in arrays
-    A, B = (arrays[f"embedding_{part}" if embedding else part] for part in "AB")
-    kind = "embedding" if embedding else "conv2d" if A.ndim == 4 else "linear"
-    p, window = _factors(A, B, kind, where)
-    name, rank = module_name(stem), int(p.A.shape[0])
-    if config is not None and rank != config.rank_for(name):
-        raise RankError(
-            f"{where}: lora_A has rank {rank}, the config says r = {config.rank_for(name)}",
-            fix="put the rank into rank_pattern, or use the config that belongs to this file",
-        )
-    return ModuleAdapter(
-        name=name,
-        params=p,
-        scale=config.scale_for(name, rank) if config is not None else 1.0 if scale is None else float(scale),
-        alpha=None if config is None else config.alpha_for(name),
-        scale_assumed=config is None and scale is None,
-        dtype=STORED[stored.pop()],
-        kind=kind,
-        transposed=kind == "embedding" or (kind == "linear" and config is not None and config.fan_in_fan_out),
-        window=window,
-        magnitude=_vector(arrays.get("magnitude"), p, f"the magnitude of {where}"),
-        bias=_vector(arrays.get("bias"), p, f"the bias of {where}"),
-        stem=stem,
-    )
-
-
-def _factors(A: Array, B: Array, kind: str, where: str) -> tuple[LoraParams, tuple[int, int, int] | None]:
-    """Return B (d, r) and A (r, k), and the window of a convolution; refuse what does not fit together."""
-    shapes = f"lora_A {tuple(A.shape)} and lora_B {tuple(B.shape)}"
-    window = None
-    if kind == "conv2d":
-        if B.ndim != 4 or B.shape[2:] != (1, 1):
-            raise ShapeError(f"{where}: {shapes}, expected (r, channels, height, width) and (d, r, 1, 1)")
-        window = tuple(int(n) for n in A.shape[1:])
-        A, B = A.reshape(A.shape[0], math.prod(window)), B.reshape(B.shape[:2])
-    if A.ndim != 2 or B.ndim != 2:
-        raise ShapeError(f"{where}: {shapes}, expected (r, k) and (d, r)")
-    if A.shape[0] != B.shape[1]:
-        raise RankError(
-            f"{where}: {shapes} disagree on the rank", fix="convolutions in groups cannot be read"
-        )
-    if 0 in A.shape + B.shape:
-        raise ShapeError(f"{where}: {shapes} are empty")
-    return LoraParams(B=B, A=A), window  # type: ignore[return-value]
-
-
-def _vector(x: Array | None, p: LoraParams, what: str) -> Array | None:
-    """Return a vector of one number for each output, whatever axes of length 1 it was saved with."""
-    if x is None:
-        return None
-    if x.size != p.B.shape[0]:
-        raise ShapeError(
-            f"{what} has shape {tuple(x.shape)}, expected {p.B.shape[0]} numbers, one for each output"
-        )
-    return x.reshape(-1)
+def _not_announced(config: PeftConfig | None) -> list[str]:
+    """Name the parts of an adapter that the config rules out: PEFT would not apply them."""
+    if config is None:
+        return []
+    return [
+        part for part, there in zip(VECTORS, (config.use_dora, config.lora_bias), strict=True) if not there
+    ]
 
 
 # ---- what a file can get wrong -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from lora_np.files.json_text import shown
 from lora_np.files.module import ModuleAdapter
 from lora_np.files.names import listed
 from lora_np.files.shards import catalogue
-from lora_np.files.sources import Limits, MemorySource, Source, opened
+from lora_np.files.sources import LIMITS, Limits, MemorySource, Source, checked_path, opened
 from lora_np.files.tensors import read_tensor
 
 
@@ -26,7 +26,7 @@ def read_base(
     source: str | Path | bytes,
     names: Iterable[str] | Mapping[str, ModuleAdapter],
     *,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = LIMITS,
 ) -> Mapping[str, Array]:
     """Read the weights of the named modules from a checkpoint: a folder, an index, a file, or bytes.
 
@@ -42,7 +42,7 @@ def read_base(
         memory = MemorySource(source)
         files = dict.fromkeys(header_of(memory, limits).tensors, memory)
     else:
-        files = dict(catalogue(Path(source), limits))
+        files = dict(catalogue(checked_path(source), limits))
     keys = matched(modules, files)
     label = "the uploaded file" if isinstance(source, bytes) else str(source)
     read = _read({key: files[key] for key in keys.values()}, limits)

@@ -6,7 +6,8 @@ never evaluated: which modules are adapted is read off the tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +16,14 @@ from typing import Any
 from lora_np import checks
 from lora_np.errors import ConfigError, ConfigFileError
 from lora_np.files.json_text import parse_object, require_no_constants, shown
-from lora_np.files.patterns import matches
+from lora_np.files.patterns import resolve
 from lora_np.files.sources import Limits, MemorySource, Source, opened
 from lora_np.lora import scaling
 
 _DEPTH, _OBJECTS = 64, 10_000
 _BIAS = ("none", "all", "lora_only")
+_OTHER_MEANING = ("use_qalora", "use_bdlora", "kasa_config")  # A and B mean something else with these
+_SHIFTED = ("pissa", "olora", "corda", "lora_ga", "mica")
 PEFT_NAMES = {  # our name -> PEFT's, where they differ
     "alpha": "lora_alpha",
     "base_model_name": "base_model_name_or_path",
@@ -31,8 +34,9 @@ PEFT_NAMES = {  # our name -> PEFT's, where they differ
 class PeftConfig:
     """The settings of a LoRA adapter, under PEFT's names, but `alpha` for lora_alpha.
 
-    >>> PeftConfig(r=4, alpha=8, alpha_pattern={"q": 16}).scale_for("layers.0.q", 4)
-    4.0
+    >>> config = PeftConfig(r=4, alpha=8, alpha_pattern={"q": 16})
+    >>> config.alphas_for(["layers.0.q", "layers.0.v"]), config.scale_of(16.0, 4)
+    ({'layers.0.q': 16.0, 'layers.0.v': 8.0}, 4.0)
     """
 
     r: int
@@ -48,6 +52,7 @@ class PeftConfig:
     target_modules: str | tuple[str, ...] | None = None
     modules_to_save: tuple[str, ...] = ()
     base_model_name: str | None = None
+    init_lora_weights: Any = True
     other: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,31 +61,44 @@ class PeftConfig:
         for name in ("use_dora", "lora_bias", "fan_in_fan_out"):
             checks.require_bool(name, getattr(self, name))
         checks.require_one_of("bias", self.bias, _BIAS)
+        if self.base_model_name is not None and not isinstance(self.base_model_name, str):
+            raise ConfigError(f"base_model_name_or_path must be text, got {shown(self.base_model_name)}")
         for key, rank in _pairs("rank_pattern", self.rank_pattern):
             checks.require_int(f"rank_pattern[{shown(key)}]", rank, minimum=1)
         for key, alpha in _pairs("alpha_pattern", self.alpha_pattern):
             checks.require_number(f"alpha_pattern[{shown(key)}]", alpha)
+        changed = [key for key in _OTHER_MEANING if self.other.get(key)]
+        if changed:
+            raise ConfigError(
+                f"{changed[0]} is set: A and B are not the factors of s B A then, and are not read"
+            )
 
-    def rank_for(self, module: str) -> int:
-        """Return the rank that the config states for a module."""
-        return int(self._for(module, self.rank_pattern, self.r))
+    @property
+    def shifts_base(self) -> bool:
+        """Tell whether training began from a changed base weight, W0 - s B0 A0, so that s B A adds to that one.
 
-    def alpha_for(self, module: str) -> float:
-        """Return the alpha that the config states for a module."""
-        return float(self._for(module, self.alpha_pattern, self.alpha))
+        >>> PeftConfig(r=4, alpha=8, init_lora_weights="pissa_niter_4").shifts_base
+        True
+        """
+        return str(self.init_lora_weights).startswith(_SHIFTED)
 
-    def scale_for(self, module: str, rank: int) -> float:
-        """Return s for a module of this rank.  [lora-scale] [lora-scale-rs]"""
-        return scaling(self.alpha_for(module), rank, use_rslora=self.use_rslora)
+    def ranks_for(self, modules: Iterable[str]) -> dict[str, int]:
+        """Return the rank that the config states for each module.  Raises `ConfigError` as `resolve` does."""
+        return resolve(self.rank_pattern, modules, self.r)
 
-    @staticmethod
-    def _for(module: str, patterns: Mapping[str, Any], default: Any) -> Any:
-        return next((value for key, value in patterns.items() if matches(key, module)), default)
+    def alphas_for(self, modules: Iterable[str]) -> dict[str, float]:
+        """Return the alpha that the config states for each module.  Raises `ConfigError` as `resolve` does."""
+        alphas = resolve(self.alpha_pattern, modules, self.alpha)
+        return {name: float(alpha) for name, alpha in alphas.items()}
+
+    def scale_of(self, alpha: float, rank: int) -> float:
+        """Return s for a module of this alpha and rank.  [lora-scale] [lora-scale-rs]"""
+        return scaling(alpha, rank, use_rslora=self.use_rslora)
 
 
 def read_config(path: Path, limits: Limits) -> PeftConfig:
     """Read an adapter_config.json.  Raises `ConfigFileError`, `ConfigError`."""
-    if not path.exists():
+    if not os.path.exists(path):  # false, not an error, for a path that cannot be
         raise ConfigFileError(
             f"{path} is missing", fix="an adapter is adapter_config.json beside its tensors"
         )

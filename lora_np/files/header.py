@@ -22,13 +22,22 @@ from lora_np.errors import (
     TruncatedFileError,
 )
 from lora_np.files.json_text import Literal, parse_object, shown
-from lora_np.files.sources import Limits, MemorySource, Source, opened, require_tensor_file
+from lora_np.files.sources import (
+    LIMITS,
+    Limits,
+    MemorySource,
+    Source,
+    checked_path,
+    opened,
+    require_tensor_file,
+)
 
-ITEM_BYTES = {  # of every type that the format knows and NumPy or a bit shift can hold
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+ITEM_BITS = {  # of every type that the format knows; `tensors` says which of them are read
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
+    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
-ONE_BYTE = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ")  # sized, but not read
 _DEPTH = 3  # the object, a tensor, its shape
 
 
@@ -51,14 +60,14 @@ class Header:
     data_start: int
 
 
-def read_safetensors_header(source: str | Path | bytes, *, limits: Limits = Limits()) -> Header:  # noqa: B008 (frozen)
+def read_safetensors_header(source: str | Path | bytes, *, limits: Limits = LIMITS) -> Header:
     """Read and check the header of a safetensors file, given by its path or its bytes.
 
     Raises `AdapterFileError` and its kinds (see `lora_np.errors`), `DTypeError`.
     """
     if isinstance(source, bytes):
         return header_of(MemorySource(source), limits)
-    with opened(Path(source)) as file:
+    with opened(checked_path(source)) as file:
         return header_of(file, limits)
 
 
@@ -82,13 +91,22 @@ def _require_length(length: int, source: Source, limits: Limits) -> None:
     """Raise unless a header of this length is allowed and fits the file; nothing of it was read yet."""
     if length > limits.header_bytes:
         raise HeaderTooLargeError(
-            f"{source.label} claims a header of {length} bytes, the limit is {limits.header_bytes}; it was not read"
+            f"{source.label} claims a header of {length} bytes, the limit is {limits.header_bytes}; it was not read",
+            fix=_byte_order(length, source),
         )
     if length > source.size - 8:
         raise HeaderTooLargeError(
-            f"{source.label} claims a header of {length} bytes, but {source.size - 8} bytes follow: the file is "
-            "cut short or no safetensors file"
+            f"{source.label} claims a header of {length} bytes, but {source.size - 8} bytes follow; it was not read",
+            fix=_byte_order(length, source) or "the file is cut short, or no safetensors file",
         )
+
+
+def _byte_order(length: int, source: Source) -> str:
+    """Say so where a length would fit if its bytes came in the other order."""
+    other = int.from_bytes(length.to_bytes(8, "little"), "big")
+    return (
+        "big-endian? numbers in a safetensors file are little-endian" if 1 < other <= source.size - 8 else ""
+    )
 
 
 def _metadata(found: Any, label: str) -> dict[str, str]:
@@ -110,12 +128,14 @@ def _entry(name: str, facts: Any, data_start: int, label: str) -> TensorEntry:
         raise OffsetError(
             f"{where} has data_offsets {list(offsets)}, expected [start, stop] with start <= stop"
         )
-    span, needed = offsets[1] - offsets[0], math.prod(shape) * _item_bytes(facts["dtype"], where)
-    if span != needed:
+    span, bits = offsets[1] - offsets[0], math.prod(shape) * _item_bits(facts["dtype"], where)
+    if 8 * span != bits:
         raise OffsetError(
-            f"{where} of shape {list(shape)} and dtype {facts['dtype']} needs {needed} bytes, "
+            f"{where} of shape {list(shape)} and dtype {facts['dtype']} needs {bits / 8:.17g} bytes, "
             f"its data_offsets {list(offsets)} span {span}"
         )
+    if math.prod(n for n in shape if n) >= 2**48:  # the empty ones among these pass the test above
+        raise HeaderSchemaError(f"{where} has shape {list(shape)}, more than any array can have")
     return TensorEntry(facts["dtype"], shape, data_start + offsets[0], data_start + offsets[1])
 
 
@@ -132,16 +152,14 @@ def _whole_numbers(found: Any, key: str, where: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _item_bytes(dtype: Any, where: str) -> int:
+def _item_bits(dtype: Any, where: str) -> int:
     """Return the size of one entry of a type that the format knows."""
-    if dtype in ONE_BYTE:
-        return 1
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+    if not isinstance(dtype, str) or dtype not in ITEM_BITS:
         raise DTypeError(
-            f"{where} has dtype {shown(dtype)}, expected one of {', '.join((*ITEM_BYTES, *ONE_BYTE))}",
-            fix="save it as F32, F16 or BF16",
+            f"{where} has dtype {shown(dtype)}, the format knows {', '.join(ITEM_BITS)}",
+            fix="save it as F32, F16 or BF16; numbers are little-endian",
         )
-    return ITEM_BYTES[dtype]
+    return ITEM_BITS[dtype]
 
 
 def _require_tiled(tensors: Mapping[str, TensorEntry], data_start: int, source: Source) -> None:

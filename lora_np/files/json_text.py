@@ -15,9 +15,10 @@ from typing import Any
 from lora_np.errors import AdapterFileError
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: linear, also where no quote closes
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
 _STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _CONSTANT = re.compile(rb"NaN|-?Infinity")
+_PER_OBJECT = 20  # brackets and commas; the entry of a tensor has about ten
 _LONGEST_INT = 20  # digits: an unsigned 64-bit integer
 
 
@@ -54,8 +55,7 @@ def parse_object(
         ) from None
     except _TwiceError as wrong:
         raise error(f"{label} has the key {shown(wrong.args[0])} twice") from None
-    except RecursionError:
-        raise error(f"{label} is nested too deeply to be parsed, the limit is {depth}") from None
+    _require_characters(text, found, label, error)
     return found  # type: ignore[no-any-return]
 
 
@@ -88,13 +88,26 @@ def _number(text: str) -> float | Literal:
     return value if abs(value) < float("inf") else Literal(text)
 
 
+def _require_characters(text: bytes, found: Any, label: str, error: type[AdapterFileError]) -> None:
+    r"""Raise if an escape such as ``\ud800`` made half a character, which no file name or page can show."""
+    if b"\\ud" in text.lower():
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise error(f"{label} holds an escape that is half a character (a lone surrogate)") from None
+
+
 def _require_modest(text: bytes, label: str, error: type[AdapterFileError], depth: int, objects: int) -> None:
     """Raise if brackets nest deeper, or braces open more often, than a text of its kind does."""
-    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
-    count = brackets.count(b"{")
+    structure = _STRING.sub(b"", text).translate(None, _NO_STRUCTURE)
+    count = structure.count(b"{")
     if count > objects:
         raise error(f"{label} holds {count} objects, the limit is {objects}")
-    deepest = max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+    if len(structure) > _PER_OBJECT * objects:
+        raise error(
+            f"{label} holds {len(structure)} brackets and commas, the limit is {_PER_OBJECT * objects}"
+        )
+    deepest = max(accumulate(map(_STEP.__getitem__, structure.replace(b",", b""))), default=0)
     if deepest > depth:
         raise error(f"{label} is nested {deepest} deep, the limit is {depth}")
 

@@ -15,6 +15,7 @@ from lora_np._typing import Array, Float
 from lora_np.adapters.adapter import LoraAdapter
 from lora_np.files.config import PeftConfig
 from lora_np.files.names import PREFIX
+from lora_np.files.tensors import STORED
 from lora_np.lora import LoraParams
 
 KINDS = ("linear", "embedding", "conv2d")
@@ -43,6 +44,7 @@ class ModuleAdapter:
     magnitude: Float[Array, " d"] | None = None  # DoRA's, one for each output
     bias: Float[Array, " d"] | None = None  # of B, trained with it and multiplied by s as well
     stem: str = ""  # the module's name in the file
+    vector_dtype: str | None = None  # of the magnitude or bias, where it was stored in another type
 
     @property
     def rank(self) -> int:
@@ -103,6 +105,8 @@ def make_adapter(
     2.0
     """
     checks.require_instance("params", params, Mapping)
+    if dtype is not None:
+        checks.require_one_of("dtype", dtype, STORED.values())
     for p in params.values():
         checks.require_factors(p)
     ranks = {name: int(p[1].shape[0]) for name, p in params.items()}
@@ -119,7 +123,7 @@ def make_adapter(
         name: ModuleAdapter(
             name,
             LoraParams(*p),
-            config.scale_for(name, ranks[name]),
+            config.scale_of(alpha, ranks[name]),
             float(alpha),
             dtype=dtype or checks.dtype_name(p[0]),
             stem=PREFIX + name,

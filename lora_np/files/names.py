@@ -42,40 +42,45 @@ def module_name(stem: str) -> str:
     return stem.removeprefix(PREFIX)
 
 
-def grouped(names: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Sort tensor names into modules {stem: {part: name}} and the rest.
+def grouped(names: Iterable[str], without: Iterable[str] = ()) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Sort tensor names into modules {stem: {part: name}} and the rest; parts `without` belong to the rest.
 
     >>> grouped(["q.lora_A.weight", "head.weight"])
     ({'q': {'A': 'q.lora_A.weight'}}, ['head.weight'])
     """
+    without = set(without)
     modules: dict[str, dict[str, str]] = {}
     rest = []
     for name in names:
         ending = next((ending for ending in PARTS if name.endswith(ending)), None)
-        if ending is None:
+        if ending is None or PARTS[ending] in without:
             rest.append(name)
-        else:
-            modules.setdefault(name.removesuffix(ending), {})[PARTS[ending]] = name
+        elif modules.setdefault(name.removesuffix(ending), {}).setdefault(PARTS[ending], name) != name:
+            rest.append(name)  # a second name for the same part
     return modules, rest
 
 
-def require_complete(modules: Mapping[str, Mapping[str, str]], rest: list[str], label: str) -> None:
-    """Raise `MissingTensorError`, with the full list, unless every module has both factors."""
+def require_complete(
+    modules: Mapping[str, Mapping[str, str]], rest: list[str], label: str, *, dora: bool = False
+) -> None:
+    """Raise `MissingTensorError`, with the list, unless every module has both factors, and DoRA its magnitude."""
     if not modules:
         raise MissingTensorError(
-            f"no tensor of {label} is a LoRA factor (…lora_A.weight); it holds {listed(rest)}",
+            f"no tensor of {label} is a LoRA factor (…lora_A.weight); it holds {listed(rest, most=20)}",
             fix="expected an adapter saved by PEFT with peft_type LORA",
         )
     missing = []
     for stem, parts in modules.items():
         factors = [part for part in parts if part in _PARTNERS]
+        if dora and "magnitude" not in parts:
+            missing.append(f"{stem}.lora_magnitude_vector")
         partners = (_PARTNERS[part] for part in factors or ["B", "A"])
         missing += [stem + _ENDING[part] for part in partners if part not in parts]
         if len(factors) > 2:
             raise UnexpectedTensorError(f"{label}: module {shown(stem)} has factors of two kinds: {factors}")
     if missing:
         raise MissingTensorError(
-            f"{label} lacks {len(missing)} factors whose partner is there: {listed(missing)}"
+            f"{label} lacks {len(missing)} tensors whose partners are there: {listed(missing)}"
         )
 
 
@@ -103,7 +108,7 @@ def unexpected(
     return [name for name in rest if not explained(name)]
 
 
-def listed(names: Iterable[str], most: int = 20) -> str:
+def listed(names: Iterable[str], most: int = 200) -> str:
     """List names for a message, in full up to `most` and then their number.
 
     >>> listed("abc", most=2)

@@ -7,6 +7,7 @@ cache entry, and nowhere else.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lora_np.errors import (
@@ -28,7 +29,7 @@ def catalogue(path: Path, limits: Limits) -> dict[str, Path]:
 
     Raises `AdapterFileError` and its kinds, `DTypeError`.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # false, not an error, for a path that cannot be
         path = _main_file(path)
     if path.name.endswith(".json"):
         return _indexed(path, limits)
@@ -38,8 +39,8 @@ def catalogue(path: Path, limits: Limits) -> dict[str, Path]:
 def _main_file(folder: Path) -> Path:
     """Return the index or the single file of a folder."""
     for name in (INDEX, SINGLE):
-        if (folder / name).exists():
-            return folder / name
+        if os.path.exists(folder / name):
+            return inside(folder, name)
     others = sorted(folder.glob("*.safetensors"))[:2]
     if len(others) == 1:
         return others[0]
@@ -76,8 +77,8 @@ def inside(root: Path, name: str) -> Path:
             fix="an index names files of its own folder",
         )
     path = root / name
-    target = path.resolve()
-    if not any(target.is_relative_to(allowed) for allowed in _allowed(root.resolve())):
+    target = Path(os.path.realpath(path))  # of a link that leads round in a circle, itself
+    if not any(target.is_relative_to(allowed) for allowed in _allowed(Path(os.path.realpath(root)))):
         raise UnsafePathError(
             f"{path} is a link to {target}, outside of {root}", fix="put the file itself there"
         )

@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from lora_np import checks
-from lora_np.errors import AdapterFileError, TruncatedFileError, UnsafeFormatError
+from lora_np.errors import AdapterFileError, ConfigError, TruncatedFileError, UnsafeFormatError
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much of a file from elsewhere is looked at: what is larger is refused before it is read.
+
+    A text may take about ten times its size in memory while it is parsed; an upload page sets smaller limits.
 
     >>> Limits().tensors
     100000
@@ -36,6 +38,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             checks.require_int(name, getattr(self, name), minimum=1)
+
+
+LIMITS = Limits()
 
 
 class Source(Protocol):
@@ -97,17 +102,30 @@ def opened(path: Path) -> Iterator[FileSource]:
     """
     require_safe_name(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would wait for ever
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise AdapterFileError(f"{path} is {kind}, expected a .safetensors file")
-        file = path.open("rb")
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (closed below)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise AdapterFileError(f"{path} cannot be opened: {reason}") from None
+        raise AdapterFileError(f"{path} cannot be opened: {reason}", fix="give the path of a file") from None
     with file:
         source = FileSource(file, path)
+        if not stat.S_ISREG(source.before.st_mode):
+            raise AdapterFileError(f"{path} is not a regular file, expected a file of tensors or settings")
         yield source
         source.require_unchanged()
+
+
+def checked_path(path: Any) -> Path:
+    """Return a path as `Path`.  Raises `ConfigError` for what is none."""
+    if not isinstance(path, (str, Path)):
+        raise ConfigError(
+            f"source must be a path, got {type(path).__name__}", fix="for bytes there is adapter_from_bytes"
+        )
+    return Path(path)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe, which is none, would wait for its writer for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _whole(content: bytes, start: int, stop: int, label: str) -> bytes:

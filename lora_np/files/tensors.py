@@ -28,12 +28,14 @@ def read_tensor(
 ) -> Array:
     """Read one tensor; a `weight` holds floats.  Raises `DTypeError`, `NonFiniteError`, `TruncatedFileError`."""
     where = f"{what} {shown(name)} of {source.label}"
-    if entry.dtype not in (STORED if weight else READABLE):
+    readable = STORED if weight else READABLE
+    if entry.dtype not in readable:
         raise DTypeError(
-            f"{where} has dtype {entry.dtype}, expected one of {', '.join(STORED)} (little-endian)",
+            f"{where} has dtype {entry.dtype}, supported: {', '.join(readable)} (little-endian)",
             fix="save it as F32, F16 or BF16",
         )
     x = decode(source.read(entry.start, entry.stop), entry.dtype).reshape(entry.shape)
+    x.flags.writeable = False  # one copy may serve many readers
     if entry.dtype in STORED:
         checks.require_finite(where, x)
     return x
@@ -49,17 +51,24 @@ def decode(content: bytes, dtype: str) -> Array:
         return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
     x = np.frombuffer(content, READABLE[dtype])
     with np.errstate(invalid="ignore"):  # a signalling NaN is told of by name, later
-        return x.astype(np.float32) if dtype == "F16" else x.astype(x.dtype.newbyteorder("="))
+        return x.astype(np.float32 if dtype == "F16" else x.dtype.newbyteorder("="), copy=False)
 
 
 def encode(x: Array, dtype: str) -> bytes:
     """Return the little-endian bytes of numbers, rounded to nearest where the stored type is narrower.
 
+    To bfloat16 by way of float32, as PyTorch goes.  Raises `NonFiniteError` where a number is too large for the type.
+
     >>> encode(np.array([1.0, -2.0], dtype=np.float32), "BF16").hex()
     '803f00c0'
     """
-    if dtype != "BF16":
-        return np.ascontiguousarray(x).astype(READABLE[dtype]).tobytes()
-    bits = np.ascontiguousarray(x, dtype="<f4").view("<u4").astype(np.uint64)
-    nearest = bits + 0x7FFF + ((bits >> 16) & 1)  # ties to the even one of two neighbours
-    return (nearest >> 16).astype("<u2").tobytes()
+    with np.errstate(over="ignore"):  # told of below
+        narrow = np.ascontiguousarray(x).astype("<f4" if dtype == "BF16" else READABLE[dtype])
+    if dtype == "BF16":
+        bits = narrow.view("<u4").astype(np.uint64)
+        nearest = bits + 0x7FFF + ((bits >> 16) & 1)  # ties to the even one of two neighbours
+        narrow = (nearest >> 16).astype("<u2")
+    content = narrow.tobytes()
+    if dtype in STORED:
+        checks.require_finite(f"a tensor as {STORED[dtype]}", decode(content, dtype))
+    return content

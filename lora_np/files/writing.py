@@ -52,7 +52,7 @@ def adapter_to_bytes(adapter: AdapterFile) -> tuple[bytes, bytes]:
     tensors: dict[str, tuple[Array, str]] = {}
     for module in adapter.modules.values():
         tensors |= _tensors_of(module)
-    tensors |= {name: (x, adapter.extra_dtypes[name]) for name, x in adapter.extra.items()}
+    tensors |= {name: (x, adapter.extra_dtypes.get(name, "F32")) for name, x in adapter.extra.items()}
     return tensors_to_bytes(tensors), _config_text(adapter.config)
 
 
@@ -76,7 +76,8 @@ def tensors_to_bytes(tensors: Mapping[str, tuple[Array, str]]) -> bytes:
 
 def _tensors_of(module: ModuleAdapter) -> dict[str, tuple[Array, str]]:
     """Return the tensors of a module under PEFT's names, in PEFT's shapes."""
-    code, stem = _CODES[module.dtype], module.stem or PREFIX + module.name
+    code, vectors = _CODES[module.dtype], _CODES[module.vector_dtype or module.dtype]
+    stem = module.stem or PREFIX + module.name
     (B, A), weight = module.params, ".weight"
     where = {"A": f"{stem}.lora_A{weight}", "B": f"{stem}.lora_B{weight}"}
     if module.kind == "embedding":
@@ -86,9 +87,9 @@ def _tensors_of(module: ModuleAdapter) -> dict[str, tuple[Array, str]]:
     tensors = {where["A"]: (A, code), where["B"]: (B, code)}
     if module.magnitude is not None:
         axes = (1, -1, 1, 1) if module.window is not None else (-1,)
-        tensors[f"{stem}.lora_magnitude_vector"] = (module.magnitude.reshape(axes), code)
+        tensors[f"{stem}.lora_magnitude_vector"] = (module.magnitude.reshape(axes), vectors)
     if module.bias is not None:
-        tensors[f"{stem}.lora_B.bias"] = (module.bias, code)
+        tensors[f"{stem}.lora_B.bias"] = (module.bias, vectors)
     return tensors
 
 
