@@ -26,13 +26,16 @@ ROOMS = (
     Room("Rank", "rank", "Understand"),
     Room("Cost", "cost", "Understand"),
     Room("Gradients", "grad", "Understand"),
+    Room("Optimizer view", "optimizer", "Understand"),
     Room("Training", "train", "Adapt"),
     Room("Methods", "methods", "Adapt"),
     Room("Merge", "merge", "Adapt"),
     Room("Parameters", "params", "Decide"),
+    Room("Which matrices", "subspace", "Decide"),
     Room("LoRAPrune", "prune", "Decide"),
-    Room("Glossary and quiz", "quiz", "Check"),
+    Room("Inspector", "inspect", "Decide"),
     Room("Oracle", "report", "Check"),
+    Room("Glossary and quiz", "quiz", "Check"),
 )
 
 
