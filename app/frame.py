@@ -43,7 +43,12 @@ def style() -> None:
 
 def teaching() -> bool:
     """Tell whether the teacher's mode is on: large letters, and no answer before it is asked for."""
-    return bool(st.session_state.get("teacher", False))
+    return on("teacher")
+
+
+def on(toggle: str) -> bool:
+    """Tell whether a way of reading is chosen; before its toggle is drawn, the link says it."""
+    return bool(st.session_state.get(toggle, st.query_params.get(toggle) == "true"))
 
 
 def row_form() -> bool:
@@ -73,6 +78,12 @@ def reading() -> None:
             "Teacher", key="teacher", bind=URL, help="Large letters; answers wait until they are revealed."
         )
     style()
+
+
+def reading_state() -> dict[str, str]:
+    """Give the ways of reading that are not the default, for links that keep them."""
+    toggles = {name: "true" for name in ("shapes", "teacher") if on(name)}
+    return toggles | ({"form": "row"} if row_form() else {})
 
 
 def tag(kind: str, source: str = "") -> str:
@@ -108,7 +119,7 @@ def presets(view: str, states: Mapping[str, Mapping[str, str]]) -> None:
         else st.popover("Worth a look", icon=":material/bookmark:")
     ):
         for name, state in states.items():
-            st.page_link(view, label=name, icon=":material/tune:", query_params=dict(state))
+            st.page_link(view, label=name, icon=":material/tune:", query_params={**reading_state(), **state})
 
 
 def predict(
@@ -131,7 +142,8 @@ def predict(
             return
         st.markdown(f"**{'Right' if guess == answer else f'It is “{answer}”'}.** {because}")
         if see is not None:
-            st.page_link(see[0], label="Set the controls to it", icon=":material/tune:", query_params=see[1])
+            state = {**reading_state(), **see[1]}
+            st.page_link(see[0], label="Set the controls to it", icon=":material/tune:", query_params=state)
 
 
 def revealed(what: str, *, key: str) -> bool:
@@ -174,7 +186,7 @@ def show(
     """
     picture, card = st.columns([5, 3], gap="medium")
     with picture:
-        chart.figure.update_layout(font=letters())
+        inked(chart)
         st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
         st.markdown(f":small[{tag(kind, source)} {chart.alt}]")
     with card:
@@ -192,10 +204,12 @@ def show(
                     snippet_card(snippet, key=key)
 
 
-def letters() -> dict[str, object]:
-    """Say how a picture's letters look on this page: its ink, and a classroom's size."""
-    colour = {"color": INK[str(st.context.theme.type)]} if st.context.theme.type in INK else {}
-    return colour | ({"size": LARGE_IN_PICTURES} if teaching() else {})
+def inked(chart: Chart) -> None:
+    """Write a picture's letters in this page's ink, and for a classroom larger."""
+    ink, size = INK.get(str(st.context.theme.type)), LARGE_IN_PICTURES if teaching() else None
+    chart.figure.update_layout(font={"color": ink, "size": size}, legend_font_color=ink)
+    chart.figure.update_xaxes(title_font_color=ink, tickfont_color=ink)
+    chart.figure.update_yaxes(title_font_color=ink, tickfont_color=ink)
 
 
 def equation_card(keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -204,7 +218,7 @@ def equation_card(keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) ->
         entry = equation(key)
         st.latex(in_lines(entry.latex_row if row_form() else entry.latex))
         st.markdown(f"{entry.words} :small[{entry.source} · `{entry.key}`]")
-    if shapes and st.session_state.get("shapes", False):
+    if shapes and on("shapes"):
         lines = [letter_line(latex, sizes) for latex, sizes in shapes.items()]
         st.markdown("\n".join(lines))
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from app import frame
 from app.rooms import room
 
 
@@ -16,13 +17,49 @@ class Stop(NamedTuple):
 
 
 STOPS = (
-    Stop("rank", {"kind": "exact"}, "This matrix has 4,096 entries, and four directions hold all of it: that is rank."),
-    Stop("rank", {"kind": "identity", "r": "4"}, "The identity is almost all zeros, and yet no direction can go."),
-    Stop("home", {"rank": "8"}, "LoRA freezes the square and trains two strips, whose product has the strips' rank."),
-    Stop("cost", {"tokens": "512"}, "Through the strips, or build the weight first: the number of rows decides."),
-    Stop("params", {"model": "llama-7b"}, "A thousand times fewer trained numbers: look at how much memory stays."),
-    Stop("prune", {"ratio": "0.5"}, "And the strips' gradients tell which hidden units can go: here half of them do."),
-)  # fmt: skip
+    Stop(
+        "rank",
+        {"kind": "exact"},
+        "This matrix has 4,096 entries, and four directions hold all of it: that is rank.",
+    ),
+    Stop(
+        "rank",
+        {"kind": "identity", "r": "4"},
+        "The identity is almost all zeros, and yet no direction can go.",
+    ),
+    Stop(
+        "home",
+        {"rank": "8"},
+        "LoRA freezes the square and trains two strips, whose product has the strips' rank.",
+    ),
+    Stop(
+        "grad",
+        {"grad_of": "B", "cell_B": "2,1"},
+        "Training needs slopes: each cell of one is a short sum, made by hand.",
+    ),
+    Stop("train", {}, "Press Start: the loss falls, and the increment grows one direction after another."),
+    Stop(
+        "train",
+        {"train_init": "both zero"},
+        "Start both strips at zero instead, and no step ever leaves it: try.",
+    ),
+    Stop(
+        "cost",
+        {"tokens": "512"},
+        "Through the strips, or build the weight first: the number of rows decides.",
+    ),
+    Stop(
+        "params",
+        {"model": "llama-7b"},
+        "A thousand times fewer trained numbers: look at how much memory stays.",
+    ),
+    Stop("merge", {"merge_look": "swap"}, "One base and an adapter for each task: each is good at its own."),
+    Stop(
+        "prune",
+        {"ratio": "0.5"},
+        "And the strips' slopes tell which hidden units can go: here half of them do.",
+    ),
+)
 
 
 def position() -> int | None:
@@ -35,9 +72,8 @@ def position() -> int | None:
 def step(number: int, label: str, icon: str) -> None:
     """Link to a stop."""
     stop = STOPS[number - 1]
-    st.page_link(
-        room(stop.path).view, label=label, icon=icon, query_params={**stop.state, "tour": str(number)}
-    )
+    state = {**frame.reading_state(), **stop.state, "tour": str(number)}
+    st.page_link(room(stop.path).view, label=label, icon=icon, query_params=state)
 
 
 def begin(label: str) -> None:
