@@ -87,6 +87,12 @@ def controls(app: AppTest, *, reading: bool = True) -> dict[str, Any]:
     }
 
 
+def movable(app: AppTest, *, reading: bool = False) -> dict[str, Any]:
+    """Those of the controls that a visitor can move as the room stands: others may have disabled some."""
+    found = controls(app, reading=reading)
+    return {key: widget for key, widget in found.items() if not getattr(widget.proto, "disabled", False)}
+
+
 def extremes(widget: Any) -> list[Any]:
     """The values at the ends of a control."""
     kind, value = type(widget).__name__, widget.value
@@ -125,18 +131,23 @@ def _visits(room: str) -> Iterator[Visit]:
         app = opened(room)
         visit.problems += problems(app, room)
     yield visit
-    for key in controls(app):
+    for key in movable(app, reading=True):
+        if key not in movable(app, reading=True):
+            app.run()  # what was moved is back, and so is this one
         before = controls(app)[key].value
         for value in extremes(controls(app)[key]):
+            if value == before:
+                continue
             controls(app)[key].set_value(value)
             with noted(room, f"{key}={value}") as visit:
                 visit.problems += problems(app.run(), room)
             yield visit
-        controls(app)[key].set_value(before)
+        if key in controls(app):
+            controls(app)[key].set_value(before)
     for end in (0, 1):
         app = opened(room)
         for round_ in ("", ", again"):  # what appears when others moved is moved in the second round
-            for widget in controls(app, reading=False).values():
+            for widget in movable(app).values():
                 widget.set_value(extremes(widget)[end])
             with noted(room, f"all at end {end}{round_}") as visit:
                 visit.problems += problems(app.run(), room)

@@ -30,25 +30,7 @@ frame.numbers(
     ("Trained", f"{layer.trained:,}", "computed"),
     ("Share", percent(layer.share), "computed"),
 )
-frame.show(
-    increment_diagram(layer),
-    key="home_picture",
-    equations=("lora-delta", "lora-fwd"),
-    shapes={"W_0": (SIDE, SIDE), "B": (SIDE, rank), "A": (rank, SIDE), "r": (rank,)},
-    code=(forward,),
-    snippet=frame.script(
-        """
-        import numpy as np
-        from lora_np import init
-
-        p = init(np.random.default_rng(0), d=side, k=side, rank=rank)
-        numbers = {"numbers": [side * side, p.B.size, p.A.size]}
-        print(numbers)
-        """,
-        side=SIDE,
-        rank=rank,
-    ),
-)
+picture = st.container()  # filled last: how it is drawn is chosen below
 
 st.subheader("Which door is yours?", anchor=False)
 DOORS = [
@@ -83,5 +65,25 @@ for column, (who, why, name, path, query) in zip(st.columns(4), DOORS, strict=Tr
 tour.begin("Or take the guided tour: five minutes, one sentence a stop")
 
 frame.reading()
+with picture:
+    frame.show(
+        increment_diagram(layer),
+        key="home_picture",
+        equations=("lora-delta", "lora-fwd"),
+        shapes={"W_0": (SIDE, SIDE), "B": (SIDE, rank), "A": (rank, SIDE), "r": (rank,)},
+        code=(forward,),
+        snippet=frame.script(
+            """
+            import numpy as np
+            from lora_np import init
+
+            p = init(np.random.default_rng(0), d=side, k=side, rank=rank)
+            numbers = {"numbers": [side * side, p.B.size, p.A.size]}
+            print(numbers)
+            """,
+            side=SIDE,
+            rank=rank,
+        ),
+    )
 frame.ending(rank=rank)
 st.caption(f"The rooms compute on this machine alone, with the {fastest().name} backend; nothing leaves it.")

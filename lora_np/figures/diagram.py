@@ -69,6 +69,7 @@ def increment_diagram(layer: Layer) -> Chart:
         "matrix": ["W0", "B", "A"],
         "rows": [d, d, rank],
         "columns": [k, rank, k],
+        "numbers": [layer.frozen, d * rank, rank * k],
         "trained": ["no", "yes", "yes"],
     }
     return Chart(figure, alt, table)
