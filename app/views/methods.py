@@ -54,11 +54,10 @@ frame.presets(
 
 with frame.stopwatch() as seconds:
     rows = methods.scene(outputs, inputs, rank)
-    row, lora = methods.row_of(rows, name), methods.row_of(rows, "lora")
+    row = methods.row_of(rows, name)
 frame.numbers(
     ("Lines that LoRA does not have", f"{row.own}", "computed"),
     ("Trained numbers", f"{row.trained:,}", "computed"),
-    ("LoRA's", f"{lora.trained:,}", "computed"),
     ("Rank of the increment", "none" if row.rank is None else f"{row.rank}", "measured"),
     ("Merges, unmerges", f"{'yes' if row.merges else 'no'}, {'yes' if row.unmerges else 'no'}", "computed"),
 )
@@ -139,9 +138,9 @@ frame.lesson(
     "Variants are not new architectures. Some change only where training starts (PiSSA, MiLoRA, OLoRA), only a factor "
     "(rsLoRA) or only the step (LoRA+): forward and backward are LoRA's, line by line. Others put something between "
     "the two strips (AdaLoRA, LoRA-XS, VeRA) or around the sum (DoRA). What really differs is seen below the line: how "
-    "many numbers are trained, and which increments they can reach. A high rank does not make more numbers: LoHa, "
-    "LoKr, OFT and (IA)³ reach high ranks with few, by tying the entries to each other. Only the last ones, from "
-    "BitFit on, change no weight, and so have nothing to merge."
+    "many numbers are trained, and which increments they can reach. A high rank does not take many numbers: LoKr and "
+    "(IA)³ reach full rank with fewer than LoRA, by tying the entries to each other. Only the last ones, from BitFit "
+    "on, change no weight, and so have nothing to merge."
 )
 frame.ending(
     seconds=seconds(),

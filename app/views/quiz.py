@@ -22,6 +22,11 @@ def see(link: quiz.Link) -> None:
 
 def explain(item: quiz.Item, place: int) -> None:
     """Say whether an answer is right, why the right one is, and what is wrong with each of the others."""
+    for here, text in enumerate(item.texts):
+        said = " — your answer" if here == place else ""
+        st.markdown(
+            f":material/check: **{text}**{said}" if here == item.answer else f":material/close: {text}{said}"
+        )
     if place == item.answer:
         st.success(f"**Right.** {item.because}", icon=":material/check:")
     else:
@@ -29,7 +34,7 @@ def explain(item: quiz.Item, place: int) -> None:
         st.warning(f"**Not so.** {chosen.mistake}", icon=":material/close:")
         if chosen.link is not None:
             see(chosen.link)
-        st.info(f"**It is “{item.options[item.answer].text}”.** {item.because}", icon=":material/check:")
+        st.info(f"**It is “{item.texts[item.answer]}”.** {item.because}", icon=":material/check:")
     with st.expander("What is wrong with the other answers"):
         for option in item.options:
             if option.link is not None and option is not item.options[place]:
@@ -52,14 +57,14 @@ def ask() -> None:
     if st.session_state.get(mark) not in item.texts:
         st.session_state.pop(mark, None)
     with st.container(border=True):
-        st.radio(
-            f"**{item.question}**", item.texts, index=answers.get(name), key=mark, disabled=name in answers
-        )
+        st.subheader(item.question, anchor=False)
         if name not in answers:
+            st.radio(item.question, item.texts, index=None, key=mark, label_visibility="collapsed")
             st.button("Answer", key="quiz_give", type="primary", on_click=quiz.give, args=(name, mark))
         elif frame.revealed("the answer", key=f"quiz_reveal_{name}"):
             explain(item, answers[name])
         else:
+            st.markdown(f"Your answer: **{item.texts[answers[name]]}**")
             answers.pop(name)  # what is not revealed does not show in the score
         following = quiz.neighbour(asked, name)
         if following is not None:

@@ -143,9 +143,11 @@ def _left_out(tree: ast.AST, *, checks: bool) -> Iterator[ast.stmt]:
 
 
 def _is_check(node: ast.AST) -> bool:
-    """Tell whether a statement only refuses bad input: a call of a require function, or an if that raises."""
-    if isinstance(node, ast.If):
-        return not node.orelse and all(isinstance(inner, ast.Raise) for inner in node.body)
+    """Tell whether a statement only refuses bad input: a call of a require function, a raise, or a block of these."""
+    if isinstance(node, ast.If | ast.For):
+        return not node.orelse and all(_is_check(inner) for inner in node.body)
+    if isinstance(node, ast.Raise):
+        return True
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _requires(node.value.func)
 
 

@@ -27,12 +27,12 @@ def line_bars(rows: Sequence[MethodRow], *, chosen: str) -> Chart:
     for index, (group, values) in enumerate(counts.items()):
         figure.add_bar(y=names, x=values, name=group, orientation="h", marker=bar_style(index))
     _as_list(figure, rows, chosen, x="lines of code that LoRA does not have")
-    figure.update_layout(barmode="stack")
-    row, lora_forward = _find(rows, chosen), [one.name for one in rows if "forward" in one.shared]
-    few = sum(one.own <= 10 for one in rows)
+    figure.update_layout(barmode="stack", legend_traceorder="normal")
+    row, others = _find(rows, chosen), [one for one in rows if one.own]
+    same, few = sum("forward" in one.shared for one in others), sum(one.own <= 10 for one in others)
     alt = (
-        f"{len(lora_forward)} of {len(rows)} methods take LoRA's forward as it is, and {few} differ by at most "
-        f"10 lines in all; {chosen} differs by {row.own}."
+        f"Of the {len(others)} methods beside LoRA, {same} take its forward as it is, and {few} have at most 10 lines "
+        f"of their own; {chosen} has {row.own}."
     )
     table: Table = {"method": names} | {f"lines in {group}": values for group, values in counts.items()}
     return Chart(figure, alt, {**table, "lines in all": [one.own for one in rows]})
@@ -42,7 +42,7 @@ def trained_bars(rows: Sequence[MethodRow], *, chosen: str, layer: str) -> Chart
     """Show how many numbers each method trains, LoRA's count as a line across all.  [count-lora]"""
     names, values = [row.name for row in rows], [row.trained for row in rows]
     figure = _two_kinds(names, values, chosen, [f"{value:,}" for value in values])
-    _as_list(figure, rows, chosen, x="trained numbers (logarithmic)")
+    _as_list(figure, rows, chosen, x="trained numbers (logarithmic; dotted: LoRA's)")
     figure.update_xaxes(type="log", dtick=1, range=[0, len(str(max(values))) + 0.6])
     _line_at(figure, _find(rows, "lora").trained)
     most = max(rows, key=lambda row: row.trained)
@@ -61,7 +61,7 @@ def rank_bars(rows: Sequence[MethodRow], *, chosen: str, rank: int) -> Chart:
     measured = [row for row in rows if row.rank is not None]
     names, values = [row.name for row in measured], [row.rank or 0 for row in measured]
     figure = _two_kinds(names, values, chosen, [str(value) for value in values])
-    _as_list(figure, measured, chosen, x=f"rank of the increment, of at most {min(D, K)}")
+    _as_list(figure, measured, chosen, x=f"rank of the increment, of at most {min(D, K)} (dotted: r)")
     figure.update_xaxes(range=[0, min(D, K) * 1.12])
     _line_at(figure, rank)
     above = sum(value > rank for value in values)
@@ -111,7 +111,7 @@ def _as_list(figure: go.Figure, rows: Sequence[MethodRow], chosen: str, *, x: st
         tickmode="array",
         tickvals=names,
         ticktext=[f"<b>{name}</b>" if name == chosen else name for name in names],
-        title_standoff=4,
+        title_standoff=12,
     )
 
 
