@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, conformance, params, serve, vectors, verify
+from lora_np.cli import bench, conformance, inspect, params, serve, vectors, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -11,6 +11,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("params")(params.params)
+app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("conformance")(conformance.conformance)
