@@ -116,10 +116,10 @@ if look == "merge":
         remembered = merge.remembered(adapter, strength=strength)
     coarse = types[-1]
     frame.numbers(
-        ("Largest change of a logit, bfloat16", figures.sized(coarse.output_error), "measured"),
-        ("Digits then read differently", f"{coarse.answers_changed} of {coarse.digits}", "measured"),
-        ("Weights not quite back, float64", percent(types[0].off), "measured"),
-        ("With W₀ kept beside", "every bit back" if remembered else "bits lost", "measured"),
+        ("Scores change, bfloat16", figures.sized(coarse.output_error), "measured"),
+        ("Answers change, bfloat16", f"{coarse.answers_changed} of {coarse.digits}", "measured"),
+        ("Weights not back, float64", percent(types[0].off), "measured"),
+        ("Not back with W₀ kept", "none" if remembered else "some", "measured"),
     )
     snippet = {"adapter": adapter, "strength": strength}
     frame.show(
@@ -141,9 +141,10 @@ if look == "merge":
         snippet=frame.script(merge.UNMERGE, **snippet),
     )
     frame.lesson(
-        "Merging is exact on paper only. On a computer the strips' sum is rounded once more, when it is written into "
-        "the weight, so the merged network answers a little differently: by about one rounding of the number type. "
-        "In float32 nobody sees it; in bfloat16, with 8 binary digits, a few digits are read differently. A weak "
+        "The network scores each of the ten classes (its logits), and the highest score is its answer. Merging leaves "
+        "the scores as they are on paper only: on a computer the sum of weight and increment is rounded when it is "
+        "stored, so the merged network's scores differ a little, by about one rounding of the number type. In float32 "
+        "nobody sees it; in bfloat16, with 8 binary digits, an answer may change where two scores are close. A weak "
         "increment can vanish: where it is smaller than half a step of the weight, merging changes nothing. And "
         "taking it out again is one more rounding: keep W₀, or reload it."
     )
@@ -175,10 +176,10 @@ if look == "swap":
         snippet=frame.script(merge.DRIFT, swaps=list(SWAPS)),
     )
     frame.lesson(
-        "Each adapter is good at the task it was trained on and at hardly any other: a task is in the strips, not in "
+        "Each adapter reads the task it was trained on, and hardly reads the others: a task is in the strips, not in "
         "the base. So one base serves many tasks, and changing the task moves the strips alone. But where the base "
         "was thrown away and every swap subtracts the old increment and adds the new one, the roundings pile up: "
-        "twice as many swaps, about twice the error, in every number type. Keep W₀."
+        "before long, twice as many swaps make twice the error, in every number type. Keep W₀."
     )
 if look == "combine":
     with frame.stopwatch() as seconds:
@@ -188,7 +189,7 @@ if look == "combine":
     frame.numbers(
         ("Rank of each adapter", f"{merge.RANK}", "computed"),
         ("Rank of the result", f"{here.rank}", "measured"),
-        ("Error against the exact sum", percent(here.error), "measured"),
+        ("From the exact sum", combine.away(here.error), "measured"),
     )
     choice = {"weights": weights, "rank": rank, "density": density}
     frame.show(

@@ -27,21 +27,20 @@ def rank_and_error(combinations: Mapping[str, Combination], least: Sequence[floa
             "size": 16 if name == chosen else 10,
             "line": {"width": 0},
         }
-        figure.add_scatter(x=[found.rank], y=[found.error], name=name, mode="markers", marker=marker)
+        figure.add_scatter(
+            x=[found.rank], y=[found.error], name=name, mode="markers", marker=marker, cliponaxis=False
+        )
     finished(
         figure, x="rank of the result in this layer", y="error (share of the exact sum's norm)", height=400
     )
     figure.update_yaxes(rangemode="tozero")
     here = combinations[chosen]
-    how = (
-        "the exact sum"
-        if here.error < EXACT
-        else f"{percent(here.error)} of its norm away from the exact sum"
-    )
-    alt = (
-        f"“{chosen}” makes an increment of rank {here.rank}, {how}; no increment of that rank is nearer than "
-        f"{percent(least[here.rank] if least[here.rank] > EXACT else 0.0)}."
-    )
+    alt = f"“{chosen}” makes an increment of rank {here.rank}: the exact sum."
+    if here.error >= EXACT:
+        alt = (
+            f"“{chosen}” makes an increment of rank {here.rank}, {percent(here.error)} of the exact sum's norm away "
+            f"from it; the nearest increment of that rank is {away(least[here.rank])}."
+        )
     names = list(combinations)
     table: Table = {
         "method": names,
@@ -50,6 +49,15 @@ def rank_and_error(combinations: Mapping[str, Combination], least: Sequence[floa
         "least possible at that rank": [least[combinations[name].rank] for name in names],
     }
     return Chart(figure, alt, table)
+
+
+def away(error: float) -> str:
+    """Say how large a relative error is; what rounding explains is none.
+
+    >>> away(0.25), away(1e-16)
+    ('25 % away', 'exact')
+    """
+    return f"{percent(error)} away" if error >= EXACT else "exact"
 
 
 def accuracy_bars(
@@ -62,7 +70,7 @@ def accuracy_bars(
 ) -> Chart:
     """Show what the combination reads of every task, beside the base and the task's own adapter.  [combine-sum]"""
     figure = go.Figure()
-    series = {"base alone": base, "its own adapter": own, "combined": combined}
+    series = {"base alone": base, "its own model": own, "combined": combined}
     for index, (name, values) in enumerate(series.items()):
         figure.add_bar(x=list(tasks), y=list(values), name=name, marker=bar_style(index))
     finished(figure, x="task", y="held-out accuracy")

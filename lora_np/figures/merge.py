@@ -28,22 +28,22 @@ def output_errors(rows: Sequence[MergedIn]) -> Chart:
     roundings = [UNITS[row.dtype] * row.output_size for row in rows]
     figure = go.Figure()
     for index, (name, values) in enumerate(
-        {"merged against unmerged": errors, "one rounding of the largest logit": roundings}.items()
+        {"merged against unmerged": errors, "one rounding of the largest score": roundings}.items()
     ):
         shown = [value or None for value in values]
         figure.add_scatter(x=names, y=shown, name=name, mode="lines+markers", **line_style(index))
-    finished(figure, x="number type", y="largest difference of a logit")
+    finished(figure, x="number type", y="largest difference of a score")
     figure.update_yaxes(type="log", exponentformat="power", nticks=8)
     said = ", ".join(f"{sized(row.output_error)} in {row.dtype}" for row in rows)
     changed = [f"{row.answers_changed} in {row.dtype}" for row in rows if row.answers_changed]
     alt = (
-        f"Merging changes the logits by up to {said}; of {rows[0].digits} digits, it changes the answer for "
+        f"Merging changes the scores (logits) by up to {said}; of {rows[0].digits} digits, it changes the answer for "
         f"{' and '.join(changed) or 'none'}."
     )
     table: Table = {
         "number type": names,
         "merged against unmerged": errors,
-        "one rounding of the largest logit": roundings,
+        "one rounding of the largest score": roundings,
         "digits read differently": [row.answers_changed for row in rows],
     }
     return Chart(figure, alt, table)
@@ -55,14 +55,14 @@ def unmerged_shares(rows: Sequence[MergedIn]) -> Chart:
     shares = {
         "back, bit for bit": [row.returned for row in rows],
         "not quite back": [row.off for row in rows],
-        "never changed by the merge": [row.untouched for row in rows],
+        "left as it was by the merge": [row.untouched for row in rows],
     }
     figure = go.Figure()
     for index, (name, values) in enumerate(shares.items()):
         figure.add_bar(y=names, x=values, name=name, orientation="h", marker=bar_style(index))
     finished(figure, x="share of the weights", y="number type")
-    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal", margin_r=28)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], dtick=0.25)
     figure.update_yaxes(autorange="reversed")
     worst = max(rows, key=lambda row: row.weight_error)
     same = [row.dtype for row in rows if not row.off]

@@ -108,9 +108,9 @@ class MergedIn:
 
     `output_error` is max |merged − unmerged| over the logits of the held-out digits and `output_size` the largest
     logit; `weight_error` is max |W0 − W0'| after merging and unmerging, over all layers.  The shares of all weights
-    are: `untouched`, which merging does not change, for the increment there is below half a step of W0; `returned`,
-    which unmerging brings back bit for bit; `off`, which it does not.  `answers_changed` counts digits that are read
-    otherwise.
+    are: `untouched`, which merging does not change, for the increment there is 0 or below half a step of W0;
+    `returned`, which unmerging brings back bit for bit; `off`, which it does not.  `answers_changed` counts digits
+    that are read otherwise.
     """
 
     dtype: str
