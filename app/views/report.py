@@ -63,8 +63,9 @@ frame.numbers(
     ("Not claimed", f"{one.not_claimed:,}", "quoted"),
 )
 st.caption(
-    f"{frame.tag('quoted', report.SOURCE)} The last published run of {name}: test vectors {scene.suite}, level "
-    f"{scene.level}, with {report.versions(one)}. Nothing on this page above “Ask again” is measured here."
+    f"{frame.tag('quoted', report.SOURCE)} The last published run of {name}: release {scene.suite} of the test "
+    f"vectors, level {scene.level} (every operation, 16 u), with {report.versions(one)}. Nothing above “Ask again” is "
+    "measured on this machine."
 )
 frame.show(
     figures.marks(rows),
@@ -92,7 +93,7 @@ if found:
         hide_index=True,
         column_config={
             "why": st.column_config.TextColumn(width="large"),
-            "worst (u)": st.column_config.NumberColumn(format="%.2g"),
+            "worst (u)": st.column_config.NumberColumn(format="scientific"),
         },
         alt=f"What fails in {name}: each finding with its number of cases, its verdict and why",
     )

@@ -13,7 +13,7 @@ EQUATIONS = table(
     ),
     (
         "oracle-gamma",
-        r"\gamma(K) = \frac{K u}{1 - K u},\qquad |\text{got} - \text{want}| \le u\,\frac{\gamma(K)}{u}\,S",
+        r"\gamma(K) = \frac{K u}{1 - K u},\qquad |\text{got} - \text{want}| \le \gamma(K)\,S",
         None,
         "K roundings, in any order, err by no more than this: beyond it, the formula is wrong and not the rounding.",
         "Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1",

@@ -11,7 +11,7 @@ from lora_np.figures.report_scene import Standing, in_roundings
 
 DORA = 64.0  # the limit where a norm divides
 EXACT = 0.1  # where an error of nothing is drawn: a log axis has no zero
-ROW = 21  # pixels
+ROW, TALL = 21, 25  # pixels of a line, in the table and in the picture
 _TINTS = ("rgba(0,0,0,0)", "rgba(0,114,178,0.22)", "rgba(230,159,0,0.28)", "rgba(213,94,0,0.45)")
 
 
@@ -50,7 +50,7 @@ def marks(rows: Sequence[Standing]) -> Chart:
     )
     finished(figure, x="implementation", y="method", height=110 + ROW * len(methods))
     figure.update_xaxes(side="top", showgrid=False, fixedrange=True)
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, dtick=1)
+    figure.update_yaxes(range=[len(methods) - 0.5, -0.5], showgrid=False, fixedrange=True, dtick=1)
     asked, failed = [row for row in rows if row.asked], [row for row in rows if row.failed]
     cases, wrong = sum(row.asked for row in rows), sum(row.failed for row in rows)
     alt = (
@@ -84,22 +84,28 @@ def worst_errors(
     implementation `chosen` are larger.  An error of nothing is drawn at 0.1.
     """
     rows = [row for row in rows if row.asked]
-    figure = go.Figure()
-    for index, name in enumerate(dict.fromkeys(row.implementation for row in rows)):
-        _dots(figure, [row for row in rows if row.implementation == name], index, name == chosen)
-    sight = in_roundings(float(tolerance))
-    for x, text in ((GOLD, "16"), (DORA, "64"), (sight, tolerance)):
-        figure.add_vline(x=x, line={"color": GREY, "dash": "dot" if x == sight else "dash"})
-        figure.add_annotation(
-            x=_exponent(x), y=1, yref="paper", text=text, showarrow=False, yanchor="bottom", xanchor="center"
-        )
+    names = list(dict.fromkeys(row.implementation for row in rows))
     methods = list(dict.fromkeys(row.method for row in rows))
-    finished(figure, x="worst error, in roundings u (log)", y=what, height=150 + ROW * len(methods))
+    figure = go.Figure()
+    for index, name in enumerate(names):
+        shift = 0.6 * ((index + 0.5) / len(names) - 0.5)  # side by side within a line
+        theirs = [(row, methods.index(row.method) + shift) for row in rows if row.implementation == name]
+        _dots(figure, theirs, index, large=name == chosen)
+    sight = in_roundings(float(tolerance))
+    height = 160 + TALL * len(methods)
+    _line(figure, GOLD, "16 u", "right")
+    _line(figure, DORA, "64 u", "left")
+    _line(figure, sight, f"a test to {tolerance}", "center")
+    finished(figure, x="worst error, in roundings u (log)", y=what, height=height)
     figure.update_xaxes(type="log", range=[-1.3, 17.3], dtick=3, exponentformat="power")
     figure.update_yaxes(
-        autorange="reversed", type="category", categoryorder="array", categoryarray=methods, dtick=1
+        range=[len(methods) - 0.4, -0.6],
+        tickvals=list(range(len(methods))),
+        ticktext=methods,
+        zeroline=False,
+        fixedrange=True,
     )
-    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin={"t": 28})
+    figure.update_layout(legend={"y": 1 + 24 / (height - 130)}, margin={"t": 80})
     table: Table = {
         "implementation": [row.implementation for row in rows],
         what: [row.method for row in rows],
@@ -109,33 +115,37 @@ def worst_errors(
     return Chart(figure, _said(rows, tolerance, sight), table)
 
 
-def _dots(figure: go.Figure, rows: Sequence[Standing], index: int, large: bool) -> None:
+def _line(figure: go.Figure, x: float, text: str, side: str) -> None:
+    """Draw a limit, and its name above it; `side` says which end of the text is at the line."""
+    figure.add_vline(x=x, line={"color": GREY, "dash": "dot"})
+    figure.add_annotation(
+        x=math.log10(x), y=1, yref="paper", text=text, showarrow=False, yanchor="bottom", xanchor=side
+    )
+
+
+def _dots(figure: go.Figure, rows: Sequence[tuple[Standing, float]], index: int, *, large: bool) -> None:
     """Draw one implementation: a filled mark where cases passed, an open one where they failed with a number."""
-    name, colour, symbol = rows[0].implementation, LINES[index % 7], MARKERS[index % 7]
+    name, colour, symbol = rows[0][0].implementation, LINES[index % 7], MARKERS[index % 7]
     for verdict, open_ in (("passed", ""), ("failed", "-open")):
-        dots = [(getattr(row, f"worst_{verdict}"), row.method) for row in rows]
-        dots = [(error, method) for error, method in dots if error is not None]
+        dots = [(getattr(row, f"worst_{verdict}"), y, row.method) for row, y in rows]
+        dots = [dot for dot in dots if dot[0] is not None]
         figure.add_scatter(
-            x=[max(error, EXACT) for error, _ in dots],
-            y=[method for _, method in dots],
-            customdata=[f"{error:.3g} u" for error, _ in dots],
+            x=[max(error, EXACT) for error, _, _ in dots],
+            y=[y for _, y, _ in dots],
+            customdata=[(method, f"{error:.3g} u") for error, _, method in dots],
             mode="markers",
             name=name,
             legendgroup=name,
+            zorder=0 if large else 1,
             showlegend=verdict == "passed",
             marker={
                 "color": colour,
                 "symbol": f"{symbol}{open_}",
-                "size": 12 if large else 8,
+                "size": 11 if large else 7,
                 "line": {"width": 2 if open_ else 0},
             },
-            hovertemplate=f"{name}, %{{y}}: worst that {verdict} %{{customdata}}<extra></extra>",
+            hovertemplate=f"{name}, %{{customdata[0]}}: worst that {verdict} %{{customdata[1]}}<extra></extra>",
         )
-
-
-def _exponent(x: float) -> float:
-    """Place a text on a log axis."""
-    return math.log10(x)
 
 
 def _said(rows: Sequence[Standing], tolerance: str, sight: float) -> str:
@@ -144,10 +154,11 @@ def _said(rows: Sequence[Standing], tolerance: str, sight: float) -> str:
     text = f"Of what passed, the worst error is {good.worst_passed or 0:.3g} u, {good.implementation}'s {good.method}"
     wrong = [row for row in rows if row.worst_failed is not None]
     if not wrong:
-        return f"{text}; no number is wrong."
+        return f"{text}; nothing failed with a number."
     worst = max(wrong, key=lambda row: row.worst_failed or 0.0)
     unseen = sum((row.worst_failed or 0.0) < sight for row in wrong)
     return (
         f"{text}; of what failed, {worst.implementation}'s {worst.method} is the worst, {worst.worst_failed:.2g} u. "
-        f"{unseen} of the {len(wrong)} wrong numbers stay below the line of a test to {tolerance} in double precision."
+        f"Filled: passed; open: failed. {unseen} of the {len(wrong)} open marks are left of the line of a test to "
+        f"{tolerance} in double precision, which does not see them."
     )

@@ -180,7 +180,7 @@ def findings(one: Measured, method: str = "") -> list[Finding]:
     """Group an implementation's failures by their cause, the most frequent first; of one method only if named.
 
     >>> [found.name for found in findings(results().implementations[0], "olora")]
-    ['olora-conv1d']
+    ['olora-conv1d', 'loading-converts']
     """
     groups: dict[str, list[Failure]] = {}
     for row in one.failures:
