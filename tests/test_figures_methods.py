@@ -52,9 +52,10 @@ def test_a_listing_without_checks_still_reads_as_code_and_has_no_check(name):
         text = "\n".join(code.listing(name, part))
         ast.parse(text)
         assert '"""' not in text
-        assert not any(
-            line.strip().startswith(("checks.require", "require_", "raise ")) for line in text.splitlines()
-        )
+        lines = [line.strip() for line in text.splitlines()]
+        assert not any(line.startswith(("checks.require", "require_")) for line in lines)
+        before = [lines[place - 1] for place, line in enumerate(lines) if line.startswith("raise ")]
+        assert all(line.startswith("except ") for line in before)
 
 
 @pytest.mark.parametrize("name", METHODS)

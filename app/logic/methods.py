@@ -32,6 +32,7 @@ __all__ = [
     "departures_of",
     "differing",
     "equations_of",
+    "lacking",
     "plain",
     "released",
     "row_of",
@@ -81,12 +82,17 @@ def row_of(rows: tuple[MethodRow, ...], name: str) -> MethodRow:
 
 
 def differing(name: str, *, checks: bool) -> dict[str, str]:
-    """List the parts that a method does not take from LoRA, each as a diff; what neither has is left out."""
+    """List the parts that a method does not take from LoRA, each as a diff."""
     return {
         part: "\n".join(lines)
         for part in PARTS
         if part_of(name, part) is not None and (lines := difference(name, part, checks=checks))
     }
+
+
+def lacking(name: str) -> list[str]:
+    """List the parts that LoRA has and a method has not."""
+    return [part for part in PARTS if part_of("lora", part) is not None and part_of(name, part) is None]
 
 
 def about(name: str) -> str:

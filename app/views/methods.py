@@ -72,9 +72,12 @@ checks = st.toggle(
 listing, card = st.columns([5, 3], gap="medium")
 with listing:
     parts = methods.differing(name, checks=checks)
-    shared = methods.taken_over(name)
-    if shared:
-        st.markdown(f"Taken from LoRA as they are: {', '.join(f'`{part}`' for part in shared)}.")
+    for words, found in (
+        ("Taken from LoRA as they are", methods.taken_over(name)),
+        ("Not needed here", methods.lacking(name)),
+    ):
+        if found:
+            st.markdown(f"{words}: {', '.join(f'`{part}`' for part in found)}.")
     if parts:
         st.markdown(
             ":small[− is LoRA's line, + is this method's; docstrings are left out. Read from the functions that run.]"

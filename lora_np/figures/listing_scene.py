@@ -137,7 +137,7 @@ def _left_out(tree: ast.AST, *, checks: bool) -> Iterator[ast.stmt]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node
-        elif not checks and _is_check(node):
+        elif not checks and not isinstance(node, ast.Raise) and _is_check(node):
             assert isinstance(node, ast.stmt)
             yield node
 
