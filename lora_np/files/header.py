@@ -81,6 +81,8 @@ def header_of(source: Source, limits: Limits) -> Header:
         source.read(8, 8 + length), label, HeaderJSONError, depth=_DEPTH, objects=limits.tensors + 2
     )
     metadata = _metadata(found.pop("__metadata__", {}), label)
+    if len(found) > limits.tensors:
+        raise HeaderJSONError(f"{label} names {len(found)} tensors, the limit is {limits.tensors}")
     start = 8 + length
     tensors = {name: _entry(name, facts, start, label) for name, facts in found.items()}
     _require_tiled(tensors, start, source)

@@ -15,9 +15,10 @@ from typing import Any
 from lora_np.errors import AdapterFileError
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: linear, also where no quote closes
-_NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
-_STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
-_CONSTANT = re.compile(rb"NaN|-?Infinity")
+_QUOTED = re.compile(rb'"[^"]*+"?')
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'{}[],"'))
+_STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1, ord(","): 0, ord('"'): 0}
+_CONSTANT = re.compile(_STRING.pattern + rb"|(NaN|-?Infinity)", re.DOTALL)
 _PER_OBJECT = 20  # brackets and commas; the entry of a tensor has about ten
 _LONGEST_INT = 20  # digits: an unsigned 64-bit integer
 
@@ -99,17 +100,29 @@ def _require_characters(text: bytes, found: Any, label: str, error: type[Adapter
 
 def _require_modest(text: bytes, label: str, error: type[AdapterFileError], depth: int, objects: int) -> None:
     """Raise if brackets nest deeper, or braces open more often, than a text of its kind does."""
-    structure = _STRING.sub(b"", text).translate(None, _NO_STRUCTURE)
+    structure = _structure(text, _PER_OBJECT * objects)
     count = structure.count(b"{")
     if count > objects:
         raise error(f"{label} holds {count} objects, the limit is {objects}")
     if len(structure) > _PER_OBJECT * objects:
-        raise error(
-            f"{label} holds {len(structure)} brackets and commas, the limit is {_PER_OBJECT * objects}"
-        )
-    deepest = max(accumulate(map(_STEP.__getitem__, structure.replace(b",", b""))), default=0)
+        raise error(f"{label} holds {len(structure)} values, the limit is {_PER_OBJECT * objects}")
+    deepest = max(accumulate(map(_STEP.__getitem__, structure)), default=0)
     if deepest > depth:
         raise error(f"{label} is nested {deepest} deep, the limit is {depth}")
+
+
+def _structure(text: bytes, most: int) -> bytes:
+    """Return the brackets and commas outside of strings, or the first of them where there are more than `most`."""
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote opens or closes a string
+    text = text.translate(None, _NO_STRUCTURE).replace(b'""', b"")  # and most strings are gone
+    found, end = bytearray(), 0
+    for string in _QUOTED.finditer(text):  # one after the other: a list of all would be many times the text
+        found += text[end : string.start()]
+        end = string.end()
+        if len(found) > most or end > 10 * most:
+            return bytes(found) + text[end:]
+    return bytes(found) + text[end:]
 
 
 def require_no_constants(text: bytes, label: str, error: type[AdapterFileError]) -> None:
@@ -117,9 +130,9 @@ def require_no_constants(text: bytes, label: str, error: type[AdapterFileError])
 
     >>> require_no_constants(b'{"name": "NaN"}', "a config", AdapterFileError)
     """
-    blanked = _STRING.sub(lambda string: b"_" * len(string[0]), text)
-    found = _CONSTANT.search(blanked)
-    if found:
-        line = blanked.count(b"\n", 0, found.start()) + 1
-        column = found.start() - blanked.rfind(b"\n", 0, found.start())
-        raise error(f"{label} is not JSON at {line}:{column} (line:column): {found[0].decode()} is no number")
+    for constant in _CONSTANT.finditer(text):
+        if constant[1]:
+            line = text.count(b"\n", 0, constant.start()) + 1
+            column = constant.start() - text.rfind(b"\n", 0, constant.start())
+            word = constant[1].decode()
+            raise error(f"{label} is not JSON at {line}:{column} (line:column): {word} is no number")

@@ -117,6 +117,8 @@ class _Parser:
         least, most = self.count()
         if (least, most) == (1, 1):
             return steps
+        if len(steps) == 1 and steps[0].at:
+            self.refuse("the start or the end is repeated")
         if self.took("+"):
             self.refuse("possessive repetition is not evaluated")
         self.took("?")

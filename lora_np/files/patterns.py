@@ -19,7 +19,8 @@ from lora_np.files.pattern_program import Step, program
 T = TypeVar("T")
 _LONGEST_NAME = 1000
 _MOST_PAIRS = 1_000_000  # of a pattern and a name
-_MOST_STEPS = 5_000_000  # of all patterns and names together: some seconds
+_MOST_STEPS = 3_000_000  # of all patterns and names together: a second or two
+_COST = 10  # of following one step of a program, where looking up what it led to before costs 1
 _META = frozenset("\\^$*+?{}[]|()")
 
 
@@ -90,9 +91,9 @@ class _Machine:
             raise ConfigError(
                 f"the module name {shown(name)} has {len(name)} characters, the limit for patterns is {_LONGEST_NAME}"
             )
+        self.budget.spend(len(name), self.pattern)
         places = self._reached({0}, at_start=True, at_end=not name)
         for i, character in enumerate(name):
-            self.budget.spend(1, self.pattern)
             if i == len(name) - 1:
                 places = self._after(places, character, at_end=True)
             else:
@@ -109,7 +110,7 @@ class _Machine:
 
     def _reached(self, places: Iterable[int], *, at_start: bool, at_end: bool) -> frozenset[int]:
         """Follow all steps that take no character."""
-        self.budget.spend(len(self.steps), self.pattern)
+        self.budget.spend(_COST * len(self.steps), self.pattern)
         seen: set[int] = set()
         waiting = list(places)
         while waiting:
