@@ -241,7 +241,7 @@ if look == "mix":
     frame.show(
         mixed.serving_bars(batch.costs, layers=size),
         key="merge_costs",
-        equations=("adapters-bank", "cost-product"),
+        equations=("cost-product", "lora-merge"),
         shapes={"N": (rows,), "r": (strips,)},
         code=merge.CODE["costs"],
         snippet=frame.script(merge.COSTS, sizes=sizes, rank=strips, rows=merge.counts(batch.names)),

@@ -27,7 +27,8 @@ def batch_rows(scene: MixedScene) -> Chart:
         )
     finished(figure, x="row of the batch", y="task, and its adapter")
     figure.update_yaxes(categoryorder="array", categoryarray=list(dict.fromkeys(scene.names))[::-1])
-    figure.update_xaxes(rangemode="tozero", tickformat="d")
+    figure.update_xaxes(range=[0.5, len(scene.names) + 0.5], tickformat="d")
+    figure.update_layout(showlegend=True)
     worst = max(scene.differences)
     alt = (
         f"One pass over {len(scene.names)} rows of {len(set(scene.names))} tasks reads {sum(scene.right)} of them "
@@ -53,7 +54,9 @@ def serving_bars(costs: Mapping[str, Serving], *, layers: str) -> Chart:
             y=ways,
             x=[value / 1e6 for value in values],
             text=[counted(value) for value in values],
-            textposition="auto",
+            textposition="outside",
+            textangle=0,
+            cliponaxis=False,
             orientation="h",
             marker=bar_style(column - 1),
             showlegend=False,
@@ -62,6 +65,8 @@ def serving_bars(costs: Mapping[str, Serving], *, layers: str) -> Chart:
         )
     finished(figure)
     figure.update_layout(bargap=0.4)
+    for column, sizes in enumerate(zip(*costs.values(), strict=True), start=1):
+        figure.update_xaxes(range=[0, 1.3 * max(sizes) / 1e6], nticks=5, col=column)  # room for the numbers
     figure.update_xaxes(title_text="million FLOPs", col=1)
     figure.update_xaxes(title_text="million weights moved", col=2)
     figure.update_yaxes(autorange="reversed", title_text="way to serve", col=1)
