@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 from threadpoolctl import threadpool_limits
 
+from app.frame import stopwatch
 from app.work import SLICE_SECONDS, TURN
 
 PAUSE_SECONDS = 0.2  # between two looks
@@ -27,19 +28,21 @@ class Live:
     going: bool = False
     over: bool = False
     outcome: Any = None
+    seconds: float = 0.0  # of the last slice
 
     def advance(self, at_most: int) -> None:
         """Go on by one slice: at most so many items, and no longer than a slice lasts; at least one item."""
-        with TURN, threadpool_limits(1):
+        with TURN, threadpool_limits(1), stopwatch() as seconds:
             end = perf_counter() + SLICE_SECONDS
             for _ in range(at_most):
                 try:
                     self.seen.append(next(self.items))
                 except StopIteration as ended:
                     self.going, self.over, self.outcome = False, True, ended.value
-                    return
+                    break
                 if perf_counter() > end:
-                    return
+                    break
+        self.seconds = seconds()
 
 
 def live(key: str, about: Hashable, begin: Callable[[], Generator[Any, None, Any]]) -> Live:

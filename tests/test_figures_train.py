@@ -101,7 +101,7 @@ def test_what_the_sentences_say():
     assert "every gradient is exactly 0" in flat[2]
     assert "diverged: at step" in diverged[0]
     assert "overshoots" in diverged[0]
-    assert "4 directions above a hundredth" in whole[1]
+    assert "4 singular values above a hundredth" in whole[1]
     assert figures.spectrum_growth(played(STATES["rank 32"][0])).alt.endswith("The 6 largest are drawn.")
     probe = figures.norms(played(STATES["digits by a probe"][0]), layer=0)
     assert probe.alt == "Step 12: nothing trains in this layer."

@@ -112,8 +112,7 @@ chosen = train.choice(
     seed=seed,
 )
 index = train.LAYERS[layer]
-with frame.stopwatch() as seconds:
-    run = train.run(chosen)
+run = train.run(chosen)
 trained, whole, _ = train.trainable(chosen)
 with st.container(horizontal=True):
     buttons(
@@ -208,7 +207,7 @@ frame.lesson(
     "adapters, prefixes and prompts. Nothing is trained between your visits, and a link never starts a run."
 )
 frame.ending(
-    seconds=seconds(),
+    seconds=run.seconds,
     train_task=task,
     train_method=method,
     train_rank=rank,

@@ -31,7 +31,7 @@ def loss_curves(runs: Sequence[Played], *, half: str = "held out") -> Chart:
     for index, (run, name, values) in enumerate(zip(runs, names, losses, strict=True)):
         figure.add_scatter(x=_steps(run), y=values, name=name, **_style(index))
     unit = LOSS[runs[0].choice.task]
-    finished(figure, x="step", y=f"loss, {half} ({unit})")
+    finished(figure, x="step", y=f"loss, {half} ({unit})", height=400)
     figure.update_xaxes(range=[0, max(run.choice.settings.steps for run in runs)])
     figure.update_layout(showlegend=len(runs) > 1)
     _log_axis(figure, [value for values in losses for value in values])
@@ -58,7 +58,7 @@ def spectrum_growth(run: Played, *, layer: int = 0) -> Chart:
     columns = {f"σ{i + 1}": [float(values[i]) for values in sigma] for i in range(len(sigma[0]))}
     for index, (name, values) in enumerate(columns.items()):
         figure.add_scatter(x=steps, y=values, name=name, **_style(index))
-    finished(figure, x="step", y="singular value of the increment")
+    finished(figure, x="step", y="singular value of the increment", height=460)
     figure.update_xaxes(range=[0, length])
     top = max([*true, *(max(values) for values in columns.values())])
     figure.update_yaxes(range=[-0.03 * (top or 1.0), 1.08 * (top or 1.0)])
@@ -85,9 +85,11 @@ def norms(run: Played, *, layer: int = 0) -> Chart:
     if not seen[0].sizes:
         for row in (1, 2):
             figure.add_scatter(x=steps, y=[0.0] * len(steps), name="nothing trains here", row=row, col=1)
-    finished(figure, x="step", y="norm", height=420)
+    finished(figure, x="step", y="norm", height=540)
     figure.update_xaxes(range=[0, run.choice.settings.steps])
-    figure.update_xaxes(title_text="step (both panels)", row=1, title_font_size=1, title_standoff=0)
+    figure.update_xaxes(
+        title_font={"size": 1, "color": "rgba(0,0,0,0)"}, row=1
+    )  # one title serves both panels
     figure.update_yaxes(rangemode="tozero", row=1)
     figure.update_yaxes(title_text="norm of gradient", row=2)
     _log_axis(figure, slopes, row=2)
@@ -169,8 +171,8 @@ def _spectrum_sentence(run: Played, layer: int) -> str:
     count = f"{used} or more" if used == SIGMAS else f"{used}"
     drawn = f" The {DRAWN} largest are drawn." if used > DRAWN else ""
     return (
-        f"At step {step} the increment has {count} directions above a hundredth of its largest, {sigma[0]:.3g}"
-        f"{wanted}.{drawn}"
+        f"At step {step} the increment has {count} singular values above a hundredth of its largest, which is "
+        f"{sigma[0]:.3g}{wanted}.{drawn}"
     )
 
 
