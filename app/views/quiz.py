@@ -49,7 +49,7 @@ def ask() -> None:
         with first:
             topic = st.selectbox("Topic", quiz.topics(), key="quiz_topic", bind=frame.URL)
         asked = quiz.of_topic(topic)
-        if st.session_state.get("quiz_item") not in asked:
+        if st.session_state.get("quiz_item") not in list(asked):
             st.session_state.pop("quiz_item", None)
         with second:
             name = st.selectbox("Question", list(asked), key="quiz_item", bind=frame.URL)
