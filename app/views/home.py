@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import frame, tour
 from app.logic.engine import fastest
+from app.rooms import room
 from lora_np.figures.chart import percent
 from lora_np.figures.diagram import Layer, increment_diagram
 from lora_np.lora import forward
@@ -33,35 +34,35 @@ frame.numbers(
 picture = st.container()  # filled last: how it is drawn is chosen below
 
 st.subheader("Which door is yours?", anchor=False)
-DOORS = [
-    ("Student", "What is rank, and why can two strips stand for a square?", "Rank", "rank", {}),
+DOORS = (
+    ("Student", "What is rank, and why can two strips stand for a square?", "See what rank is", "rank", {}),
     (
         "Teacher",
-        "Each room asks the class to predict before it shows; large letters, and answers that wait.",
-        "Cost, in teacher's mode",
-        "cost",
+        "The class predicts before a room shows; large letters, and answers that wait.",
+        "Train it, in teacher's mode",
+        "train",
         {"teacher": "true"},
     ),
     (
         "Practitioner",
-        "Will it fit on my card, and what do I really save?",
-        "Parameters and memory",
-        "params",
-        {"model": "llama-3-8b"},
+        "What is in my adapter, how much rank could go, what would merging lose?",
+        "Inspect an adapter",
+        "inspect",
+        {},
     ),
     (
         "Implementer",
-        "Hold your port against the equations; the code stands beside every picture.",
-        "LoRAPrune",
-        "prune",
+        "Is my port right? And what do the released ones compute?",
+        "Ask the oracle",
+        "report",
         {},
     ),
-]
+)
 for column, (who, why, name, path, query) in zip(st.columns(4), DOORS, strict=True):
     with column, st.container(border=True, height="stretch"):
         st.markdown(f"**{who}**")
         st.markdown(why)
-        st.page_link(f"views/{path}.py", label=name, icon=":material/arrow_forward:", query_params=query)
+        st.page_link(room(path).view, label=name, icon=":material/arrow_forward:", query_params=query)
 tour.begin("Or take the guided tour: five minutes, one sentence a stop")
 
 frame.reading()
