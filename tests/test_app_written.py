@@ -20,9 +20,8 @@ BOUND = (
 PRIVATE = ("guess_", "quiz_")  # what a visitor answers is nobody else's business
 ALLOWED = {
     "index + 1",  # layers are counted from one
+    "layer + 1",
     "2 * rank",  # PEFT's usual alpha
-    "2 * 10 ** 10",
-    "10 ** 10",
     "state.step / STEPS",  # a progress bar
 }
 
@@ -55,8 +54,15 @@ def test_no_arithmetic_in_the_app(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if path.parent.name == "views" and isinstance(node, (ast.Import, ast.ImportFrom)):
             assert "numpy" not in ast.unparse(node)
-        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr):
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr) and not harmless(node):
             assert ast.unparse(node) in ALLOWED, f"arithmetic in {path.name}: {ast.unparse(node)}"
+
+
+def harmless(node: ast.BinOp) -> bool:
+    """Tell whether an operator joins lists or texts, or writes one constant."""
+    joins = (ast.List, ast.ListComp, ast.JoinedStr)
+    names = [part for part in ast.walk(node) if isinstance(part, (ast.Name, ast.Call))]
+    return not names or isinstance(node.left, joins) or isinstance(node.right, joins)
 
 
 def test_configuration_asks_for_no_network():

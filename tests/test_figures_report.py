@@ -14,7 +14,9 @@ from lora_np.figures.report import EXACT, marks, worst_errors
 from lora_np.figures.report_scene import (
     IMPLEMENTATIONS,
     OWN,
+    RUNS,
     Standing,
+    asked_again,
     findings,
     in_roundings,
     method_sizes,
@@ -182,6 +184,15 @@ def test_our_own_four_pass_what_they_claim():
         assert all(row.failed == 0 for row in theirs)
     assert len(said) == size * len(OWN)
     check_chart(worst_errors(rows, tolerance="1e-5", what="operation"))
+
+
+def test_few_runs_of_training_are_asked_again():
+    """And everything else: what is left out is only training."""
+    whole = list(read_all(include="lora/"))
+    asked = {case.id for case in asked_again("lora")}
+    left_out = [case for case in whole if case.id not in asked]
+    assert {case.operation for case in left_out} == {"train"}
+    assert sum(case.operation == "train" for case in whole) - len(left_out) == RUNS
 
 
 def test_a_rerun_that_is_left_does_no_more():

@@ -10,6 +10,7 @@ from lora_np.conformance.runner.levels import limit_in_u
 from lora_np.figures.report_scene import (
     IMPLEMENTATIONS,
     OWN,
+    RUNS,
     Finding,
     ReportScene,
     findings,
@@ -34,6 +35,7 @@ __all__ = [
     "IMPLEMENTATIONS",
     "MARKS",
     "OWN",
+    "RUNS",
     "SOURCE",
     "TOLERANCES",
     "VERDICTS",

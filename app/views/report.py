@@ -8,7 +8,8 @@ from app.work import work
 from lora_np.figures import report as figures
 
 HERE = "views/report.py"
-scene = report.scene()
+with frame.stopwatch() as seconds:
+    scene = report.scene()
 frame.heading(
     "The oracle's report", "Software that runs, trains and is used by everybody: does it compute the formula?"
 )
@@ -52,10 +53,8 @@ frame.presets(
         "The formulas as anyone would type them": {"implementation": "torch"},
     },
 )
-with frame.stopwatch() as seconds:
-    one, methods = scene.implementations[name], report.shown(everything)
-    rows = scene.rows(methods)
-    found = report.findings(one, "" if method == report.ALL else method)
+one, rows = scene.implementations[name], scene.rows(report.shown(everything))
+found = report.findings(one, "" if method == report.ALL else method)
 frame.numbers(
     ("Cases asked", f"{one.cases:,}", "quoted"),
     ("Passed", f"{one.passed:,}", "quoted"),
@@ -111,7 +110,8 @@ if found:
             st.code(row.first.reproducer, language="python", wrap_lines=True)
             st.code(row.first.prints, language="text", wrap_lines=True)
 else:
-    st.info(f"Nothing failed in {name}" + (f" for {method}." if method != report.ALL else "."))
+    where = "" if method == report.ALL else f" for {method}"
+    st.info(f"Nothing failed in {name}{where}.")
 with st.expander("Where PEFT departs from the papers, whether or not a vector can see it"):
     st.markdown(f"{frame.tag('quoted', report.SOURCE)} Each row was reproduced with the released version.")
     st.dataframe(
@@ -127,7 +127,7 @@ again = work(
     lambda: report.rerun(asked),
     key="report_rerun",
     about=asked,
-    help="NumPy, Numba, plain loops and autograd: every case of the method, in this process.",
+    help=f"NumPy, Numba, plain loops and autograd: the method's cases in this process, {report.RUNS} runs of training.",
 )
 if again is None:
     st.caption("It takes a few seconds. Everything, and other people's software, is asked by the command:")
