@@ -296,7 +296,7 @@ def test_the_likeness_sentence_counts_what_is_far_from_chance(scene):
         for side in ("outputs", "inputs")
         for row in range(16)
     )
-    assert f"of 32 spaces of the top 1 directions, {above} overlap" in chart.alt
+    assert f"of 32 spaces of the top direction, {above} overlap" in chart.alt
     assert table["φ of inputs by chance"][2] == 1 / 48
     assert math.isclose(table["cosine by chance"][2], 1 / math.sqrt(48 * 96))
 

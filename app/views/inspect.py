@@ -73,12 +73,20 @@ with frame.controls():
             help="The energy of an increment is the sum of its squared entries; its directions share it among them.",
         )
     with right:
-        look = frame.choose("What to look at last", inspector.LOOKS, default="likeness", key="inspect_look")
+        look = frame.choose("Third picture", inspector.LOOKS, default="likeness", key="inspect_look")
 frame.presets(
     HERE,
     {
-        "Same task, another seed": {"inspect_other": "turned-again", "inspect_look": "likeness"},
-        "Another task": {"inspect_other": "inverted", "inspect_look": "likeness"},
+        "Same task, another seed": {
+            "inspect_adapter": "turned",
+            "inspect_other": "turned-again",
+            "inspect_look": "likeness",
+        },
+        "Another task": {
+            "inspect_adapter": "turned",
+            "inspect_other": "inverted",
+            "inspect_look": "likeness",
+        },
         "For 99 % of the energy": {"inspect_adapter": "turned", "inspect_energy": "99"},
         "A gentle adapter, merged": {"inspect_adapter": "tilted", "inspect_look": "merging"},
     },
@@ -116,10 +124,11 @@ shown = [
     ("Could go", in_bytes(whole.saved_bytes), "computed"),
 ]
 if whole.relative_norm is not None:
-    shown.append(("Size beside the base", percent(whole.relative_norm), "computed"))
+    shown.append(("‖ΔW‖ / ‖W₀‖, median", percent(whole.relative_norm), "computed"))
 frame.numbers(*shown)
 
-module = st.selectbox("Module", scene.names, key="inspect_module", bind=frame.URL)
+with st.columns(2)[0]:
+    module = st.selectbox("Module shown", scene.names, key="inspect_module", bind=frame.URL)
 report = scene.module(module)
 (d, k), r = report.shape, report.rank
 files = inspector.names_of(own=own, adapter=name, other=other)

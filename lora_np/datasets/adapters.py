@@ -11,7 +11,7 @@ from lora_np import checks
 FOLDER = Path(__file__).with_name("peft_vit")
 ADAPTERS = {
     "turned": "digits turned by 90 degrees",
-    "turned-again": "the same task, another seed",
+    "turned-again": "digits turned by 90 degrees, another seed",
     "inverted": "ink and paper swapped",
     "tilted": "digits turned by 15 degrees, adapted gently",
 }

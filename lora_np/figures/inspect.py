@@ -22,7 +22,8 @@ from lora_np.figures.chart import (
 )
 from lora_np.figures.inspect_scene import InspectScene, short_names, summary
 
-ENERGIES = (0.9, 0.95, 0.99)
+MARKS = ((0.9, GREEN, "triangle-up"), (0.95, PURPLE, "x"), (0.99, VERMILLION, "diamond"))
+ENERGIES = tuple(share for share, *_ in MARKS)
 NAMED = (
     24  # more modules than this are numbered below the axis; their names are in the hover and in the table
 )
@@ -61,9 +62,10 @@ def spectra(scene: InspectScene, name: str, *, energy: float) -> Chart:
             name=label,
             marker={"color": color, "symbol": symbol, "size": 10, "line": {"width": 2}},
         )
-    finished(figure, x="direction i", y="singular value σᵢ of s B A (unit of the weight)")
-    figure.update_yaxes(type="log", exponentformat="power")
-    figure.update_xaxes(rangemode="tozero", tickformat="d")
+    finished(figure, x="direction i", y="singular value σᵢ (unit of W)")
+    longest = max(len(report.spectrum.sigma) for report in scene.reports)
+    figure.update_yaxes(type="log", tickformat="~g")
+    figure.update_xaxes(range=[0.5, longest + 0.5], tickformat="d")
     if 0 < kept < len(sigma):
         mark(figure, kept + 0.5, f" {percent(energy)} of the energy to the left ", side="left")
     return Chart(figure, _spectrum_sentence(chosen, energy), _spectrum_table(scene))
@@ -117,18 +119,17 @@ def ranks(scene: InspectScene, *, energy: float) -> Chart:
         marker=bar_style(0),
         width=0.55,
     )
-    for share, color, symbol in zip(
-        ENERGIES, (GREEN, PURPLE, VERMILLION), ("triangle-up", "x", "diamond"), strict=True
-    ):
-        figure.add_scatter(
-            x=x,
-            y=[report.kept(share) for report in reports],
-            mode="markers",
-            name=f"for {percent(share)}",
-            customdata=names,
-            hovertemplate=f"%{{customdata}}: %{{y}} for {percent(share)}<extra></extra>",
-            marker={"color": color, "symbol": symbol, "size": 8, "line": {"color": "white", "width": 1}},
-        )
+    for share, color, symbol in MARKS:
+        if share != energy:
+            figure.add_scatter(
+                x=x,
+                y=[report.kept(share) for report in reports],
+                mode="markers",
+                name=f"for {percent(share)}",
+                customdata=names,
+                hovertemplate=f"%{{customdata}}: %{{y}} for {percent(share)}<extra></extra>",
+                marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
+            )
     finished(figure, y="rank (directions)")
     figure.update_layout(barmode="overlay")
     module_axis(figure, scene)

@@ -40,7 +40,7 @@ def merge_losses(scene: InspectScene) -> Chart:
             marker=bar_style(index),
         )
         figure.add_scatter(
-            x=[x for x, _ in found],
+            x=[x + (-0.2, 0.2)[index] for x, _ in found],  # over its own bar
             y=[100 * loss.lost if not loss.overflowed else None for loss in losses],
             mode="markers",
             name=f"{dtype}: lost of ‖ΔW‖",
@@ -104,20 +104,29 @@ def likenesses(scene: InspectScene, *, directions: int) -> Chart:
         x=xs, y=[like.cosine for _, _, like, _ in rows], name="cosine", customdata=names,
         hovertemplate="%{customdata}: cosine %{y:.3f}<extra></extra>", marker=bar_style(0), width=0.6,
     )  # fmt: skip
-    for label, values, color, symbol in (
-        ("φ of outputs", outputs, VERMILLION, "circle"),
-        ("φ of inputs", inputs, GREEN, "square"),
-        ("φ by chance, at most", chance, GREY, "line-ew"),
+    figure.add_scatter(
+        x=xs,
+        y=chance,
+        mode="lines",
+        name="φ by chance, at most",
+        customdata=names,
+        hovertemplate="%{customdata}: by chance φ = %{y:.3f}<extra></extra>",
+        line={"color": GREY, "dash": "dot", "shape": "hvh"},
+    )
+    for label, values, color, symbol, shift in (
+        ("φ of outputs", outputs, VERMILLION, "circle", -0.2),
+        ("φ of inputs", inputs, GREEN, "square", 0.2),
     ):
         figure.add_scatter(
-            x=xs, y=values, mode="markers", name=label, customdata=names,
+            x=[x + shift for x in xs],  # so that neither hides the other
+            y=values,
+            mode="markers",
+            name=label,
+            customdata=names,
             hovertemplate=f"%{{customdata}}: {label} %{{y:.3f}}<extra></extra>",
-            marker={
-                "color": color, "symbol": symbol, "size": 14 if symbol == "line-ew" else 9,
-                "line": {"color": color if symbol == "line-ew" else "white", "width": 2 if symbol == "line-ew" else 1},
-            },
-        )  # fmt: skip
-    finished(figure, y="cosine, or shared part φ (1 = the same)")
+            marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
+        )
+    finished(figure, y="cosine, φ (1 = the same)")
     module_axis(figure, scene)
     table: Table = {
         "module": names,
@@ -144,6 +153,7 @@ def _likeness_sentence(table: Table, directions: int) -> str:
     )
     return (
         f"The two increments have cosines from {cosines[0]:.2f} to {cosines[-1]:.2f}, where chance gives about "
-        f"±{max(table['cosine by chance']):.2f}; of {2 * len(cosines)} spaces of the top {directions} directions, "
-        f"{above} overlap more than twice what chance gives."
+        f"±{max(table['cosine by chance']):.2f}; of {2 * len(cosines)} spaces of the top "
+        f"{'direction' if directions == 1 else f'{directions} directions'}, {above} overlap more than twice what "
+        "chance gives."
     )
