@@ -14,6 +14,7 @@ from lora_np.errors import (
     AdapterFileError,
     HeaderJSONError,
     HeaderSchemaError,
+    HeaderTooLargeError,
     UnsafeFormatError,
     UnsafePathError,
 )
@@ -55,7 +56,7 @@ def _indexed(path: Path, limits: Limits) -> dict[str, Path]:
     """Read an index; every file that it names must lie in its folder."""
     with opened(path) as source:
         if source.size > limits.header_bytes:
-            raise HeaderJSONError(
+            raise HeaderTooLargeError(
                 f"{path} has {source.size} bytes, the limit is {limits.header_bytes}; it was not read"
             )
         text = source.read(0, source.size)
