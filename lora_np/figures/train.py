@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from lora_np.figures.chart import GREY, Chart, Table, finished, line_style
 from lora_np.figures.train_scene import Played, labels, teacher_spectrum
@@ -25,16 +24,15 @@ def loss_curves(runs: Sequence[Played], *, half: str = "held out") -> Chart:
 
     The first run is the one that goes.  [net-cross-entropy]
     """
-    figure = go.Figure()
     names = labels([run.choice for run in runs])
     losses = [[_loss(point, half) for point in run.points] for run in runs]
-    for index, (run, name, values) in enumerate(zip(runs, names, losses, strict=True)):
-        figure.add_scatter(x=_steps(run), y=values, name=name, **_style(index))
+    drawn = zip(runs, names, losses, strict=True)
+    figure = go.Figure([_line(i, name, _steps(run), values) for i, (run, name, values) in enumerate(drawn)])
     unit = LOSS[runs[0].choice.task]
     finished(figure, x="step", y=f"loss, {half} ({unit})", height=400)
-    figure.update_xaxes(range=[0, max(run.choice.settings.steps for run in runs)])
-    figure.update_layout(showlegend=len(runs) > 1)
-    _log_axis(figure, [value for values in losses for value in values])
+    steps = max(run.choice.settings.steps for run in runs)
+    vertical = _log_axis([value for values in losses for value in values])
+    figure.update_layout(xaxis_range=[0, steps], yaxis=vertical, showlegend=len(runs) > 1)
     table: Table = {
         "run": [name for run, name in zip(runs, names, strict=True) for _ in run.points],
         "step": [step for run in runs for step in _steps(run)],
@@ -48,20 +46,13 @@ def spectrum_growth(run: Played, *, layer: int = 0) -> Chart:
     sigma = [point.layers[layer].sigma[:DRAWN] for point in run.points]
     true = teacher_spectrum(run.choice)[:DRAWN].tolist()
     steps, length = _steps(run), run.choice.settings.steps
-    figure = go.Figure()
-    for index, value in enumerate(true):
-        name = "the teacher's" if index == 0 else None
-        line = {"color": GREY, "width": 1}
-        figure.add_scatter(
-            x=[0, length], y=[value, value], mode="lines", line=line, name=name, showlegend=index == 0
-        )
     columns = {f"σ{i + 1}": [float(values[i]) for values in sigma] for i in range(len(sigma[0]))}
-    for index, (name, values) in enumerate(columns.items()):
-        figure.add_scatter(x=steps, y=values, name=name, **_style(index))
+    goals = [_goal(value, length, first=index == 0) for index, value in enumerate(true)]
+    lines = [_line(index, name, steps, values) for index, (name, values) in enumerate(columns.items())]
+    figure = go.Figure(goals + lines)
     finished(figure, x="step", y="singular value of the increment", height=460)
-    figure.update_xaxes(range=[0, length])
-    top = max([*true, *(max(values) for values in columns.values())])
-    figure.update_yaxes(range=[-0.03 * (top or 1.0), 1.08 * (top or 1.0)])
+    top = max([*true, *(max(values) for values in columns.values())]) or 1.0
+    figure.update_layout(xaxis_range=[0, length], yaxis_range=[-0.03 * top, 1.08 * top])
     theirs = {f"teacher's σ{i + 1}": [value] * len(steps) for i, value in enumerate(true)}
     table: Table = {"step": steps, **columns, **theirs}
     return Chart(figure, _spectrum_sentence(run, layer), table)
@@ -69,30 +60,25 @@ def spectrum_growth(run: Played, *, layer: int = 0) -> Chart:
 
 def norms(run: Played, *, layer: int = 0) -> Chart:
     """Show how large what trains is, and how large its gradients are.  [lora-grad-b] [lora-grad-a]"""
-    seen = [point.layers[layer] for point in run.points]
-    steps = _steps(run)
-    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.08)
+    seen, steps = [point.layers[layer] for point in run.points], _steps(run)
     table: dict[str, Sequence[Any]] = {"step": steps}
-    slopes: list[float] = []
+    lines, slopes = [], []
     for name in seen[0].sizes:
         sizes, gradients = ([getattr(s, f)[name] for s in seen] for f in ("sizes", "gradients"))
-        style = _style(STYLES[name])
-        figure.add_scatter(x=steps, y=sizes, name=WHAT[name], legendgroup=name, **style, row=1, col=1)
-        drawn = {"legendgroup": name, "showlegend": False}
-        figure.add_scatter(x=steps, y=gradients, name=WHAT[name], **drawn, **style, row=2, col=1)
+        shared = {"legendgroup": name, "showlegend": False, "yaxis": "y2"}
+        lines += [_line(STYLES[name], WHAT[name], steps, values) for values in (sizes, gradients)]
+        lines[-1] |= shared
         table |= {f"norm of {WHAT[name]}": sizes, f"norm of the gradient of {name}": gradients}
         slopes += gradients
-    if not seen[0].sizes:
-        for row in (1, 2):
-            figure.add_scatter(x=steps, y=[0.0] * len(steps), name="nothing trains here", row=row, col=1)
+    nothing = [0.0] * len(steps)
+    figure = go.Figure(lines or [_line(0, "nothing trains here", steps, nothing) | {"yaxis": "y2"}])
     finished(figure, x="step", y="norm", height=540)
-    figure.update_xaxes(range=[0, run.choice.settings.steps])
-    figure.update_xaxes(
-        title_font={"size": 1, "color": "rgba(0,0,0,0)"}, row=1
-    )  # one title serves both panels
-    figure.update_yaxes(rangemode="tozero", row=1)
-    figure.update_yaxes(title_text="norm of gradient", row=2)
-    _log_axis(figure, slopes, row=2)
+    figure.update_layout(
+        xaxis={"range": [0, run.choice.settings.steps], "anchor": "y2"},
+        yaxis={"domain": [0.53, 1], "rangemode": "tozero"},
+        yaxis2={"domain": [0, 0.47], "title_text": "norm of the gradient", "automargin": True}
+        | _log_axis(slopes),
+    )
     return Chart(figure, _norm_sentence(run, layer), table)
 
 
@@ -108,26 +94,36 @@ def _steps(run: Played) -> list[int]:
     return [point.step for point in run.points]
 
 
-def _style(index: int) -> dict[str, Any]:
-    """Style a line whose markers are few: they tell lines apart, they do not mark steps."""
+def _line(index: int, name: str, steps: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
+    """Draw a line whose markers are few: they tell lines apart, they do not mark steps."""
     style = line_style(index)
-    return {"mode": "lines+markers", **style, "marker": style["marker"] | {"maxdisplayed": 9}}
+    style["marker"] |= {"maxdisplayed": 9}
+    return {"type": "scatter", "mode": "lines+markers", "x": steps, "y": values, "name": name, **style}
 
 
-def _log_axis(figure: go.Figure, values: Sequence[float], **place: int) -> None:
-    """Make the vertical axis logarithmic where anything is positive; what is as good as zero is left below it."""
+def _goal(value: float, length: int, *, first: bool) -> dict[str, Any]:
+    """Draw a level that the run may reach; one entry in the legend stands for all."""
+    line = {"color": GREY, "width": 1}
+    place = {"x": [0, length], "y": [value, value], "mode": "lines", "line": line}
+    return {
+        "type": "scatter",
+        "name": "the teacher's",
+        "showlegend": first,
+        "legendgroup": "teacher",
+        **place,
+    }
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Make an axis logarithmic where anything is positive; what is as good as zero is left below it."""
     top = max(values, default=0.0)
-    if top > 0:
-        lowest = max(min(value for value in values if value > 0), BELOW * top)
-        low, high = math.log10(lowest), math.log10(top)
-        room = 0.06 * (high - low) or 0.3
-        figure.update_yaxes(
-            type="log",
-            range=[low - room, high + room],
-            exponentformat="power",
-            dtick=_decades(high - low),
-            **place,
-        )
+    if top <= 0:
+        return {}
+    lowest = max(min(value for value in values if value > 0), BELOW * top)
+    low, high = math.log10(lowest), math.log10(top)
+    room = 0.06 * (high - low) or 0.3
+    span = {"range": [low - room, high + room], "exponentformat": "power"}
+    return {"type": "log", **span, "dtick": _decades(high - low)}
 
 
 def _decades(span: float) -> float | None:
