@@ -5,7 +5,6 @@ import streamlit as st
 from lora_np._typing import Array
 from lora_np.conformance.verify.derivatives import by_autograd, by_central_differences
 from lora_np.figures.grad_scene import (
-    GRADIENTS,
     LOSSES,
     ErrorCurves,
     GradScene,
@@ -74,7 +73,7 @@ print(numbers)
 """
 
 
-@st.cache_resource(max_entries=len(GRADIENTS) * len(LOSSES), show_spinner=False)
+@st.cache_resource(max_entries=6, show_spinner=False)
 def curves(which: str, loss: str) -> ErrorCurves:
     """Run the differences at every step; shared by all sessions and written by none."""
     return error_curves(f"g{which}", loss=loss)

@@ -172,13 +172,13 @@ def update(rank: int, alpha: int, steps: int) -> UpdateScene:
     return scenes.update_scene(rank, alpha, steps=steps)
 
 
-@st.cache_resource(max_entries=len(ALPHAS) * len(STEPS), show_spinner=False)
+@st.cache_resource(max_entries=28, show_spinner=False)
 def cosines(alpha: int, steps: int) -> dict[int, list[float]]:
     """Compare the step with the full gradient at every rank."""
     return scenes.cosines(alpha, steps=steps)
 
 
-@st.cache_resource(max_entries=len(RANKS) * len(LAWS), show_spinner=False)
+@st.cache_resource(max_entries=10, show_spinner=False)
 def random(rank: int, law: str) -> RandomScene:
     """Average random updates."""
     return scenes.random_scene(rank, law=law)

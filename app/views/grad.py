@@ -51,8 +51,8 @@ state = grad.drawn(scene, loss)
 frame.numbers(
     ("The cell", f"{scene.value(scene.sums[0].cell):g}", "computed"),
     ("lora-1 and lora-2", "equal in every bit" if scene.forms_agree else "different", "measured"),
-    ("Best step, forward", f"{curves.best['forward']:.0e}", "measured"),
-    ("Best step, central", f"{curves.best['central']:.0e}", "measured"),
+    ("Best step, forward", figures.power(curves.best["forward"]), "measured"),
+    ("Best step, central", figures.power(curves.best["central"]), "measured"),
 )
 st.subheader("The sum that makes this cell", anchor=False)
 for part in scene.sums:

@@ -109,7 +109,7 @@ def matrices(scene: GradScene) -> Chart:
         textfont={"size": 10},
         showlegend=False,
     )
-    for role in dict.fromkeys(role for role, _ in roles.values()):
+    for role in [role for role in BORDERS if role in {role for role, _ in roles.values()}]:
         colour, dash, width, words = BORDERS[role]
         line = {"color": colour, "dash": dash, "width": width}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=words)
@@ -144,7 +144,7 @@ def _corners(scene: GradScene) -> Iterator[tuple[str, float, float]]:
 
 def _width(scene: GradScene) -> float:
     """Tell how wide the wider line is."""
-    return max(left + scene.matrices[name].shape[1] for name, left, _ in _corners(scene))
+    return max(left + float(scene.matrices[name].shape[1]) for name, left, _ in _corners(scene))
 
 
 def _places(scene: GradScene) -> Iterator[tuple[Entry, tuple[float, float]]]:
@@ -180,10 +180,10 @@ def _border(x: float, y: float, role: str) -> dict[str, Any]:
 
 def _sentence(scene: GradScene, part: Sum) -> str:
     """Say the sum in words and numbers."""
-    products = " + ".join(f"{scene.value(a):g} · {_number(scene.value(b))}" for a, b in part.terms)
+    products = " + ".join(f"{_number(scene.value(a))} · {_number(scene.value(b))}" for a, b in part.terms)
     made = f"{scene.layer.scale:g} · ({products})" if part.scaled else products
     names = sorted({entry.matrix for term in part.terms for entry in term})
-    letters = " and ".join(LATEX.get(name, name) for name in names).replace("W_0", "W0")
+    letters = ", ".join(LATEX.get(name, name) for name in names).replace("W_0", "W0")
     return (
         f"{as_text(part.cell)} = {made} = {scene.value(part.cell):g}: {len(part.terms)} terms, each a cell "
         f"of one matrix times a cell of another ({letters})."
@@ -233,9 +233,9 @@ def roads_chart(scene: GradScene, *, h: float) -> Chart:
     worst = {name: min(table[f"digits of {name}"]) for name in (*("lora-1", "autograd"), *WORDS.values())}
     exact = [name for name in ("lora-1", "autograd") if worst[name] == ALL_DIGITS]
     alt = (
-        f"{' and '.join(exact) or 'No other road'} agrees with lora-2 in all 16 digits of every cell; at h = {h:.0e} a "
-        f"forward difference keeps {worst['forward difference']:.1f} digits in its worst cell, a central one "
-        f"{worst['central difference']:.1f}."
+        f"{' and '.join(exact) or 'No other road'} agrees with lora-2 in all 16 digits of every cell; at h = "
+        f"{power(h)} a forward difference keeps {worst['forward difference']:.1f} digits in its worst cell, a central "
+        f"one {worst['central difference']:.1f}."
     ).replace("lora-1 and autograd agrees", "lora-1 and autograd agree")
     return Chart(figure, alt, table)
 
@@ -273,13 +273,13 @@ def v_curve(curves: ErrorCurves, *, h: float) -> Chart:
             **line_style(index),
         )
     for text, place, branch in (
-        ("truncation, ~ h", 8, curves.truncation["forward"]),
-        ("truncation, ~ h²", 8, curves.truncation["central"]),
+        ("truncation, ~ h", 21, curves.truncation["forward"]),
+        ("truncation, ~ h²", 12, curves.truncation["central"]),
         ("rounding, ~ 1 / h", 24, curves.rounding),
     ):
         if any(branch):
             _branch(figure, curves.steps, branch, text, place)
-    mark(figure, h, f" h = {h:.0e} ", log=True, side="left" if h < 1e-8 else "right")
+    mark(figure, h, f" h = {power(h)} ", log=True, side="left" if h < 1e-8 else "right")
     finished(figure, x="step h (unit of the entry)", y="relative error ‖got − g‖ / ‖g‖", height=400)
     figure.update_xaxes(type="log", exponentformat="power", dtick=2)
     figure.update_yaxes(type="log", exponentformat="power", range=[-17, 0.5], dtick=2)
@@ -299,8 +299,17 @@ def _branch(figure: go.Figure, steps: list[float], branch: list[float], text: st
     shown = [error if error > 1e-17 else None for error in branch]
     figure.add_scatter(x=steps, y=shown, name=text, mode="lines", line=line, showlegend=False)
     x, y = math.log10(steps[place]), math.log10(branch[place])
-    side = {"xanchor": "left", "yanchor": "top"} if place < 12 else {"xanchor": "left", "yanchor": "bottom"}
+    side = {"xanchor": "left", "yanchor": "bottom" if text.startswith("rounding") else "top"}
     figure.add_annotation(x=x, y=y, text=f" {text}", showarrow=False, **side)
+
+
+def power(h: float) -> str:
+    """Write a step with one digit.
+
+    >>> power(1e-8), power(10**-8.5), power(0.1)
+    ('1e-8', '3e-9', '0.1')
+    """
+    return f"{h:.0e}".replace("e-0", "e-") if h < 1e-3 else f"{h:.1g}"
 
 
 def _drawable(errors: Iterable[float]) -> list[float | None]:
@@ -312,12 +321,11 @@ def _v_sentence(curves: ErrorCurves, best: dict[str, float]) -> str:
     """Say where each difference is most exact, and what happens to both sides of it."""
     least = {kind: min(errors) for kind, errors in curves.errors.items()}
     smallest = curves.errors["forward"][-1]
+    said = {kind: f"{power(step)} (relative error {power(least[kind])})" for kind, step in best.items()}
     central = (
-        f"a central one at {best['central']:.0e} ({least['central']:.0e})"
+        f"a central one at {said['central']}"
         if any(curves.truncation["central"])
-        else f"a central one has no truncation on a parabola, so its largest step is its best ({least['central']:.0e})"
+        else f"a central one, which has no truncation on a parabola, at its largest step, {said['central']}"
     )
-    return (
-        f"A forward difference is most exact at h = {best['forward']:.0e} (relative error {least['forward']:.0e}), "
-        f"{central}; at h = {curves.steps[-1]:.0e} rounding leaves an error of {smallest:.1g}."
-    )
+    end = f"at h = {power(curves.steps[-1])} rounding leaves an error of {smallest:.1g}"
+    return f"A forward difference is most exact at h = {said['forward']}, {central}; {end}."

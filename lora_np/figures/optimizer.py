@@ -117,7 +117,7 @@ def convergence(scene: RandomScene, *, rank: int) -> Chart:
     figure.update_yaxes(type="log", tickvals=[0.05, 0.1, 0.2, 0.5, 1, 2, 5])
     alt = (
         f"One update of random factors of rank {rank} is off its mean by {scene.errors[0]:.3g} times its size; the "
-        f"mean of {scene.draws[-1]} is off by {scene.errors[-1]:.2g} ({scene.theory[-1]:.2g} in theory)."
+        f"mean of {scene.draws[-1]} is off by {scene.errors[-1]:.3g} ({scene.theory[-1]:.3g} in theory)."
     )
     table: Table = {"n": list(scene.draws), "measured": scene.errors, "theory": scene.theory}
     return Chart(figure, alt, table)
@@ -154,7 +154,7 @@ def increments(scene: AdditiveScene) -> Chart:
     figure.update_yaxes(
         showgrid=False, zeroline=False, autorange="reversed", scaleanchor="x", constrain="domain"
     )
-    figure.update_yaxes(title_text="row i", col=1)
+    figure.update_yaxes(title_text="row i")
     bar = {"orientation": "h", "y": -0.3, "yanchor": "top", "len": 0.6, "thickness": 10}
     title = {"text": "size of an entry", "side": "bottom"}
     colours = {"colorscale": [list(stop) for stop in DIVERGING], "cmin": -top, "cmax": top, "cmid": 0}
@@ -178,8 +178,8 @@ def directions(scene: AdditiveScene) -> Chart:
     moments = list(scene.directions)
     trained, reached = ([pair[place] for pair in scene.directions.values()] for place in (0, 1))
     figure = go.Figure()
-    for place, (name, counts) in enumerate((("numbers trained", trained), ("directions reached", reached))):
-        figure.add_bar(y=moments, x=counts, name=name, orientation="h", marker=bar_style(place), text=counts)
+    for place, (name, each) in enumerate((("numbers trained", trained), ("directions reached", reached))):
+        figure.add_bar(y=moments, x=each, name=name, orientation="h", marker=bar_style(place), text=each)
     finished(figure, x="how many", y="strips", height=340)
     figure.update_yaxes(autorange="reversed")
     counts = dict(zip(moments, reached, strict=True))
@@ -207,8 +207,7 @@ def gauge(scene: AdditiveScene, *, shift: float) -> Chart:
         )
     finished(figure, x="entry", height=320)
     figure.update_layout(legend={"y": 1.14}, margin={"t": 60})
-    figure.update_yaxes(title_text="value", col=1)
-    figure.update_yaxes(title_text="", col=2)
+    figure.update_yaxes(title_text="value")
     alt = (
         f"c = {shift:g} moved from A to B changes every number of both strips, and no entry of the weight by more than "
         f"{gap_text(scene.moved)}: the strips are not determined by the weight."
@@ -282,7 +281,8 @@ def gaps(scene: TradeScene, *, c: float) -> Chart:
 
 def losses(scene: TradeScene, *, trade: str, c: float) -> Chart:
     """Show the losses of both optimizers, before and after one trade.  [view-sgd] [view-adam]"""
-    figure, table = go.Figure(), {"step": list(range(len(scene.base["SGD"])))}
+    figure = go.Figure()
+    table: dict[str, Any] = {"step": list(range(len(scene.base["SGD"])))}
     for index, optimizer in enumerate(scene.base):
         runs = {"": scene.base[optimizer], f", α × {c:g} and {trade}": scene.traded[optimizer][trade]}
         for place, (words, run) in enumerate(runs.items()):

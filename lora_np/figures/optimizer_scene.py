@@ -26,6 +26,7 @@ from lora_np.gradient_view import (
     second_order_update,
     sgd_step,
 )
+from lora_np.gradient_view.random_projection import LAWS
 from lora_np.lora import LoraParams, init, scaling
 
 SIDES = (24, 16)  # d and k of the layer that is stepped
@@ -33,7 +34,7 @@ SMALL = (12, 8)  # of the layer whose entries are drawn
 RATES = tuple(10 ** (place / 4) for place in range(-16, 5))
 RANKS = (1, 2, 4, 8, 16)
 DRAWS = tuple(2**i for i in range(9))  # 1 to 256
-SEEDS = 4
+SEEDS = 3
 WANTED = ("directions", "rows and columns")
 
 
@@ -162,9 +163,6 @@ class RandomScene:
 def random_scene(rank: int, *, law: str, seed: int = 0) -> RandomScene:
     """Draw fresh factors for every update and average.  [view-random] [view-random-mean]
 
-    The entries of one update's error have the mean square (d + k + 2) / (4 r) of the expectation's for Gaussian
-    factors, and (d + k − 2) / (4 r) for random signs; that of the mean of n is a n-th of it.
-
     >>> random_scene(1, law="rademacher").draws[-1]
     256
     """
@@ -178,8 +176,20 @@ def random_scene(rank: int, *, law: str, seed: int = 0) -> RandomScene:
             errors.append(size(total / n - expected) / size(expected))
     spectra = {"one update": one, f"mean of {DRAWS[-1]}": total / DRAWS[-1], "full gradient × 2r": expected}
     values = {name: np.linalg.svd(M, compute_uv=False).tolist() for name, M in spectra.items()}
-    spread = sum(SIDES) + (2 if law == "gaussian" else -2)
-    return RandomScene(DRAWS, errors, [(spread / (4 * rank * n)) ** 0.5 for n in DRAWS], values)
+    return RandomScene(DRAWS, errors, [(spread(*SIDES, rank, law=law) / n) ** 0.5 for n in DRAWS], values)
+
+
+def spread(d: int, k: int, rank: int, *, law: str) -> float:
+    """Compute the mean square of one random update's error over the square of its expectation.  [view-random-mean]
+
+    (d + k + 2) / (4 r) for Gaussian factors; random signs are better by 4 / (4 r), because (AᵀA)_ii is r exactly.
+    The mean of n updates has an n-th of it.
+
+    >>> spread(3, 3, 1, law="gaussian"), spread(3, 3, 1, law="rademacher")
+    (2.0, 1.0)
+    """
+    checks.require_one_of("law", law, LAWS)
+    return (d + k + (2 if law == "gaussian" else -2)) / (4 * rank)
 
 
 # ---- sums instead of products ------------------------------------------------------------------------------------
