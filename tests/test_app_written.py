@@ -23,6 +23,8 @@ ALLOWED = {
     "layer + 1",
     "2 * rank",  # PEFT's usual alpha
     "state.step / STEPS",  # a progress bar
+    "FILES / name",  # a path
+    "(OWN if own else EXAMPLE) + BODIES[picture]",  # a script's two halves
 }
 
 

@@ -164,7 +164,8 @@ def test_the_sentence_when_nothing_failed():
     chart = worst_errors([Standing("torch", "lora", 9, 9, 0, 2.5, None)], tolerance="1e-5", what="operation")
     check_chart(chart)
     assert (
-        chart.alt == "Of what passed, the worst error is 2.5 u, torch's lora; nothing failed with a number."
+        chart.alt
+        == "9 of 9 cases pass, the worst of them with 2.5 u, torch's lora; nothing failed with a number."
     )
     assert chart.figure.layout.yaxis.title.text == "operation"
 

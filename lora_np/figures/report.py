@@ -151,7 +151,11 @@ def _dots(figure: go.Figure, rows: Sequence[tuple[Standing, float]], index: int,
 def _said(rows: Sequence[Standing], tolerance: str, sight: float) -> str:
     """Say what passed, what failed, and what an ordinary test would have seen of it."""
     good = max(rows, key=lambda row: row.worst_passed or 0.0)
-    text = f"Of what passed, the worst error is {good.worst_passed or 0:.3g} u, {good.implementation}'s {good.method}"
+    passed, asked = sum(row.passed for row in rows), sum(row.asked for row in rows)
+    text = (
+        f"{passed:,} of {asked:,} cases pass, the worst of them with {good.worst_passed or 0:.3g} u, "
+        f"{good.implementation}'s {good.method}"
+    )
     wrong = [row for row in rows if row.worst_failed is not None]
     if not wrong:
         return f"{text}; nothing failed with a number."
