@@ -141,9 +141,9 @@ frame.lesson(
     "Variants are not new architectures. Some change only where training starts (PiSSA, MiLoRA, OLoRA), only a factor "
     "(rsLoRA) or only the step (LoRA+): forward and backward are LoRA's, line by line. Others put something between "
     "the two strips (AdaLoRA, LoRA-XS, VeRA) or around the sum (DoRA). What really differs is seen below the line: how "
-    "many numbers are trained, and which increments they can reach. A high rank does not take many numbers: LoKr and "
-    "(IA)³ reach full rank with fewer than LoRA, by tying the entries to each other. Only the last ones, from BitFit "
-    "on, change no weight, and so have nothing to merge."
+    "many numbers are trained, and which increments they can reach. A high rank does not take many numbers: (IA)³ "
+    "reaches full rank, and LoKr a higher one than LoRA, with fewer numbers, by tying the entries to each other. Only "
+    "the last ones, from BitFit on, change no weight, and so have nothing to merge."
 )
 frame.ending(
     seconds=seconds(),

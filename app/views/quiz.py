@@ -57,7 +57,7 @@ def ask() -> None:
     if st.session_state.get(mark) not in item.texts:
         st.session_state.pop(mark, None)
     with st.container(border=True):
-        st.subheader(item.question, anchor=False)
+        st.markdown(f"**{item.question}**")
         if name not in answers:
             st.radio(item.question, item.texts, index=None, key=mark, label_visibility="collapsed")
             st.button("Answer", key="quiz_give", type="primary", on_click=quiz.give, args=(name, mark))

@@ -39,12 +39,11 @@ def line_bars(rows: Sequence[MethodRow], *, chosen: str) -> Chart:
 
 
 def trained_bars(rows: Sequence[MethodRow], *, chosen: str, layer: str) -> Chart:
-    """Show how many numbers each method trains, LoRA's count as a line across all.  [count-lora]"""
+    """Show how many numbers each method trains, LoRA first.  [count-lora]"""
     names, values = [row.name for row in rows], [row.trained for row in rows]
     figure = _two_kinds(names, values, chosen, [f"{value:,}" for value in values])
-    _as_list(figure, rows, chosen, x="trained numbers (logarithmic; dotted: LoRA's)")
+    _as_list(figure, rows, chosen, x="trained numbers (logarithmic)")
     figure.update_xaxes(type="log", dtick=1, range=[0, len(str(max(values))) + 0.6])
-    _line_at(figure, _find(rows, "lora").trained)
     most = max(rows, key=lambda row: row.trained)
     least = min(rows, key=lambda row: row.trained)
     times = _find(rows, chosen).trained / _find(rows, "lora").trained
@@ -61,9 +60,9 @@ def rank_bars(rows: Sequence[MethodRow], *, chosen: str, rank: int) -> Chart:
     measured = [row for row in rows if row.rank is not None]
     names, values = [row.name for row in measured], [row.rank or 0 for row in measured]
     figure = _two_kinds(names, values, chosen, [str(value) for value in values])
-    _as_list(figure, measured, chosen, x=f"rank of the increment, of at most {min(D, K)} (dotted: r)")
+    _as_list(figure, measured, chosen, x="rank of the increment (dotted: r)")
     figure.update_xaxes(range=[0, min(D, K) * 1.12])
-    _line_at(figure, rank)
+    figure.add_vline(x=rank, line={"color": GREY, "dash": "dot"}, layer="below")
     above = sum(value > rank for value in values)
     here = _find(rows, chosen).rank
     said = (
@@ -113,11 +112,6 @@ def _as_list(figure: go.Figure, rows: Sequence[MethodRow], chosen: str, *, x: st
         ticktext=[f"<b>{name}</b>" if name == chosen else name for name in names],
         title_standoff=12,
     )
-
-
-def _line_at(figure: go.Figure, x: float) -> None:
-    """Draw LoRA's number as a dotted line behind all bars."""
-    figure.add_vline(x=x, line={"color": GREY, "dash": "dot"}, layer="below")
 
 
 def _find(rows: Sequence[MethodRow], name: str) -> MethodRow:
