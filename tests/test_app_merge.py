@@ -59,7 +59,7 @@ def test_an_empty_batch_is_served_by_the_base():
     app = opened("merge", {"merge_look": "mix"})
     controls(app)["merge_tasks"].set_value([])
     healthy(app.run(), "merge")
-    assert "of 1 tasks" in app.get("plotly_chart")[0].proto.alt
+    assert "from 1 task;" in app.get("plotly_chart")[0].proto.alt
 
 
 def test_sizes_are_bounded():

@@ -21,6 +21,15 @@ def sized(x: float) -> str:
     return f"{x:.2g}"
 
 
+def whole(share: float) -> str:
+    """Write a share in whole percent.
+
+    >>> whole(0.861), whole(0.0028)
+    ('86 %', '0 %')
+    """
+    return f"{100 * share:.0f} %"
+
+
 def output_errors(rows: Sequence[MergedIn]) -> Chart:
     """Show by how much merging changes the output, beside one rounding of the largest output.  [lora-merge]"""
     names = [row.dtype for row in rows]
@@ -93,10 +102,19 @@ def swap_heatmap(matrix: Float[Array, "m n"], *, tasks: Sequence[str], models: S
         colorscale="Cividis",
         xgap=2,
         ygap=2,
-        text=[[f"{100 * share:.0f} %" for share in row] for row in matrix],
-        texttemplate="%{text}",
+        text=[[whole(share) for share in row] for row in matrix],
         hovertemplate="%{y} on %{x}: %{text}<extra></extra>",
-        colorbar={"title": {"text": "accuracy", "side": "right"}, "tickformat": ".0%", "thickness": 10},
+        showscale=False,  # the numbers stand in the cells
+    )
+    cells = [(x, y, matrix[j, i]) for i, x in enumerate(tasks) for j, y in enumerate(models)]
+    figure.add_scatter(
+        x=[x for x, _, _ in cells],
+        y=[y for _, y, _ in cells],
+        text=[whole(share) for *_, share in cells],
+        mode="text",
+        textfont={"color": ["black" if share > 0.5 else "white" for *_, share in cells]},
+        hoverinfo="skip",
+        showlegend=False,
     )
     for place in range(min(matrix.shape)):
         figure.add_shape(
@@ -108,8 +126,8 @@ def swap_heatmap(matrix: Float[Array, "m n"], *, tasks: Sequence[str], models: S
     own = np.diagonal(matrix)
     others = [matrix[i, j] for i in range(matrix.shape[0]) for j in range(matrix.shape[1]) if i != j]
     alt = (
-        f"Each model reads {min(own):.0%} to {max(own):.0%} of the held-out digits of its own task, framed, and "
-        f"{min(others):.0%} to {max(others):.0%} of the others."
+        f"Each model reads {whole(min(own))} to {whole(max(own))} of the held-out digits of its own task, framed, and "
+        f"{whole(min(others))} to {whole(max(others))} of the others."
     )
     table: Table = {"model": list(models)} | {
         task: matrix[:, place].tolist() for place, task in enumerate(tasks)

@@ -29,10 +29,10 @@ def batch_rows(scene: MixedScene) -> Chart:
     figure.update_yaxes(categoryorder="array", categoryarray=list(dict.fromkeys(scene.names))[::-1])
     figure.update_xaxes(range=[0.5, len(scene.names) + 0.5], tickformat="d")
     figure.update_layout(showlegend=True)
-    worst = max(scene.differences)
+    count = len(set(scene.names))
     alt = (
-        f"One pass over {len(scene.names)} rows of {len(set(scene.names))} tasks reads {sum(scene.right)} of them "
-        f"right; each row comes out as if sent alone, to within {worst:.2g}."
+        f"One pass reads {sum(scene.right)} of {len(scene.names)} rows right, from {count} "
+        f"task{'s' if count > 1 else ''}; each row comes out as if sent alone, to within {max(scene.differences):.2g}."
     )
     table: Table = {
         "row": place,
@@ -45,32 +45,29 @@ def batch_rows(scene: MixedScene) -> Chart:
 
 def serving_bars(costs: Mapping[str, Serving], *, layers: str) -> Chart:
     """Show what three ways to serve the batch compute, and how many weights they move.  [adapters-mixed]"""
-    ways = list(costs)
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    for column, values in enumerate(
-        ([cost.flops for cost in costs.values()], [cost.moved for cost in costs.values()]), start=1
-    ):
+    ways, panels = list(costs), ("million FLOPs", "million weights moved")
+    figure = make_subplots(2, 1, vertical_spacing=0.28)
+    for row, sizes in enumerate(zip(*costs.values(), strict=True), start=1):
         figure.add_bar(
             y=ways,
-            x=[value / 1e6 for value in values],
-            text=[counted(value) for value in values],
+            x=[size / 1e6 for size in sizes],
+            text=[counted(size) for size in sizes],
             textposition="outside",
             textangle=0,
             cliponaxis=False,
             orientation="h",
-            marker=bar_style(column - 1),
+            marker=bar_style(row - 1),
             showlegend=False,
-            row=1,
-            col=column,
+            row=row,
+            col=1,
         )
-    finished(figure)
-    figure.update_layout(bargap=0.4)
-    for column, sizes in enumerate(zip(*costs.values(), strict=True), start=1):
-        figure.update_xaxes(range=[0, 1.3 * max(sizes) / 1e6], nticks=5, col=column)  # room for the numbers
-    figure.update_xaxes(title_text="million FLOPs", col=1)
-    figure.update_xaxes(title_text="million weights moved", col=2)
-    figure.update_yaxes(autorange="reversed", title_text="way to serve", col=1)
-    figure.update_yaxes(title_text="", col=2)
+        room = 1.25 * max(sizes) / 1e6  # for the numbers beside the bars
+        figure.update_xaxes(range=[0, room], row=row, col=1)
+    finished(figure, y="way to serve", height=420)
+    for row, title in enumerate(panels, start=1):
+        figure.update_xaxes(title_text=title, row=row, col=1)
+    figure.update_layout(bargap=0.35)
+    figure.update_yaxes(autorange="reversed")
     mixed, apart, merged = costs.values()
     alt = (
         f"For {layers}, one mixed pass takes {counted(mixed.flops)} FLOPs and moves {counted(mixed.moved)} weights; "
