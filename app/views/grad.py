@@ -17,31 +17,33 @@ frame.predict(
     because="A large step follows the curve away from the slope; a small one subtracts two losses that agree in nearly "
     "all their digits, and divides what rounding left by h. The two errors meet near the root of 1e-16.",
     key="guess_grad",
-    see=(HERE, {"h": "1e-8", "loss": "squares"}),
+    see=(HERE, {"grad_h": "1e-8", "grad_loss": "squares"}),
 )
 with frame.controls():
     first, second = st.columns(2)
     with first:
         which = frame.choose("Gradient of", list(grad.CELLS), default="B", key="grad_of")
-        key = f"cell_{which}"
+        key = f"grad_cell_{which}"
         cell = frame.choose("Cell: row, column", grad.CELLS[which], default="2,1", key=key)
     with second:
-        h = st.select_slider("Step h of the differences", grad.STEPS, value="1e-6", key="h", bind=frame.URL)
+        h = st.select_slider(
+            "Step h of the differences", grad.STEPS, value="1e-6", key="grad_h", bind=frame.URL
+        )
         loss = frame.choose(
             "Loss: sum of",
             list(grad.LOSSES),
             default="squares",
-            key="loss",
+            key="grad_loss",
             help="squares: L = ½ Σ (Y − T)², so g_Y = Y − T. fourth powers: L = ¼ Σ (Y − T)⁴, so g_Y = (Y − T)³.",
         )
 frame.presets(
     HERE,
     {
-        "A cell of B's gradient": {"grad_of": "B", "cell_B": "2,1"},
-        "Through the bottleneck to A": {"grad_of": "A", "cell_A": "1,2"},
-        "Two paths to the input": {"grad_of": "X", "cell_X": "2,1"},
-        "A step that is too small": {"h": "1e-14"},
-        "Both differences have a V": {"loss": "fourth powers", "h": "1e-5"},
+        "A cell of B's gradient": {"grad_of": "B", "grad_cell_B": "2,1"},
+        "Through the bottleneck to A": {"grad_of": "A", "grad_cell_A": "1,2"},
+        "Two paths to the input": {"grad_of": "X", "grad_cell_X": "2,1"},
+        "A step that is too small": {"grad_h": "1e-14"},
+        "Both differences have a V": {"grad_loss": "fourth powers", "grad_h": "1e-5"},
     },
 )
 
@@ -107,4 +109,4 @@ frame.lesson(
     "of the V is rounding, which grows as 1 / h; the right branch is truncation, what a straight line misses, "
     "which grows with h. A difference to both sides is better by a power of h, and on a parabola it misses nothing."
 )
-frame.ending(seconds=seconds(), grad_of=which, h=h, loss=loss, **{key: cell})
+frame.ending(seconds=seconds(), grad_of=which, grad_h=h, grad_loss=loss, **{key: cell})

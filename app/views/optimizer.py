@@ -21,59 +21,72 @@ frame.predict(
     because="Adam divides the gradient by its own size, so a larger α makes no larger step; only the rate does. Adam's "
     "own trade is to divide the rate by 2. What the learning rate can replace depends on the optimizer.",
     key="guess_optimizer",
-    see=(HERE, {"look": "α and the rate", "trade": "lr / c, A / √c", "c": "4"}),
+    see=(HERE, {"opt_look": "α and the rate", "opt_trade": "lr / c, A / √c", "opt_c": "4"}),
 )
 with frame.controls():
-    look = frame.choose("What to look at", optimizer.LOOKS, default="one step", key="look")
+    look = frame.choose("What to look at", optimizer.LOOKS, default="one step", key="opt_look")
     first, second, third = st.columns(3)
-    state: dict[str, object] = {"look": look}
+    state: dict[str, object] = {"opt_look": look}
     if look == "sums of strips":
         with first:
-            rank = frame.choose("Rank r", optimizer.STRIPS, default=1, key="strips")
+            rank = frame.choose("Rank r", optimizer.STRIPS, default=1, key="opt_strips")
             wanted = frame.choose(
                 "Wanted increment",
                 list(optimizer.WANTED),
                 default="directions",
-                key="wanted",
+                key="opt_wanted",
                 help="directions: products of a row pattern and a column pattern. rows and columns: one number a row "
                 "plus one a column.",
             )
         with second:
-            steps = st.slider("Steps of SGD", 1, 30, 20, key="trained", bind=frame.URL)
+            steps = st.slider("Steps of SGD", 1, 30, 20, key="opt_trained", bind=frame.URL)
         with third:
-            shift = st.slider("Gauge c, moved from A to B", -5.0, 5.0, 1.0, 0.5, key="gauge", bind=frame.URL)
-        state |= {"strips": rank, "wanted": wanted, "trained": steps, "gauge": shift}
+            shift = st.slider(
+                "Gauge c, moved from A to B", -5.0, 5.0, 1.0, 0.5, key="opt_gauge", bind=frame.URL
+            )
+        state |= {"opt_strips": rank, "opt_wanted": wanted, "opt_trained": steps, "opt_gauge": shift}
     else:
         with first:
-            rank = st.select_slider("Rank r", optimizer.RANKS, value=4, key="view_rank", bind=frame.URL)
-        state |= {"view_rank": rank}
+            rank = st.select_slider("Rank r", optimizer.RANKS, value=4, key="opt_rank", bind=frame.URL)
+        state |= {"opt_rank": rank}
     if look == "random factors":
         with second:
-            law = frame.choose("Entries drawn", list(optimizer.LAWS), default="gaussian", key="law")
-        state |= {"law": law}
+            law = frame.choose("Entries drawn", list(optimizer.LAWS), default="gaussian", key="opt_law")
+        state |= {"opt_law": law}
     if look in ("one step", "α and the rate"):
         with second:
-            alpha = st.select_slider("α", optimizer.ALPHAS, value=8, key="view_alpha", bind=frame.URL)
-        state |= {"view_alpha": alpha}
+            alpha = st.select_slider("α", optimizer.ALPHAS, value=8, key="opt_alpha", bind=frame.URL)
+        state |= {"opt_alpha": alpha}
     if look == "one step":
         with third:
-            steps = frame.choose("Steps taken before", optimizer.STEPS, default=5, key="before")
-        state |= {"before": steps}
+            steps = frame.choose("Steps taken before", optimizer.STEPS, default=5, key="opt_before")
+        state |= {"opt_before": steps}
     if look == "α and the rate":
         with third:
-            c = frame.choose("Factor c on α", optimizer.FACTORS, default=4, key="c")
+            c = frame.choose("Factor c on α", optimizer.FACTORS, default=4, key="opt_c")
         trade = frame.choose(
-            "What is divided for it", list(optimizer.TRADES), default="lr / c, A / √c", key="trade"
+            "What is divided for it", list(optimizer.TRADES), default="lr / c, A / √c", key="opt_trade"
         )
-        state |= {"c": c, "trade": trade}
+        state |= {"opt_c": c, "opt_trade": trade}
 frame.presets(
     HERE,
     {
-        "The first step of all: B = 0": {"look": "one step", "before": "0"},
-        "Full rank, and still not the gradient": {"look": "one step", "view_rank": "16", "before": "0"},
-        "Many random steps make the gradient": {"look": "random factors", "view_rank": "1"},
-        "What a sum can do and a product cannot": {"look": "sums of strips", "wanted": "rows and columns"},
-        "A trade that Adam does not accept": {"look": "α and the rate", "trade": "lr / c, A / √c", "c": "4"},
+        "The first step of all: B = 0": {"opt_look": "one step", "opt_before": "0"},
+        "Full rank, and still not the gradient": {
+            "opt_look": "one step",
+            "opt_rank": "16",
+            "opt_before": "0",
+        },
+        "Many random steps make the gradient": {"opt_look": "random factors", "opt_rank": "1"},
+        "What a sum can do and a product cannot": {
+            "opt_look": "sums of strips",
+            "opt_wanted": "rows and columns",
+        },
+        "A trade that Adam does not accept": {
+            "opt_look": "α and the rate",
+            "opt_trade": "lr / c, A / √c",
+            "opt_c": "4",
+        },
     },
 )
 (d, k), (m, n) = optimizer.SIDES, optimizer.SMALL

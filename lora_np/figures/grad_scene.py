@@ -98,7 +98,7 @@ class ErrorCurves:
     """The relative error ‖got − g‖ / ‖g‖ of both differences at the steps h = 10^-EXPONENTS, and what theory says.
 
     `truncation` is what the parabola or the cubic behind the step costs, h ‖L''‖ / 2 and h² ‖L'''‖ / 6 over ‖g‖;
-    `rounding` what the rounding of Y and of the loss costs at most, about u (L + Σ |g_Y Y|) √n / h over ‖g‖ for n cells.
+    `rounding` what the rounding of Y and of the loss costs at most, u (L + Σ |g_Y Y|) √n / h over ‖g‖ for n cells.
     """
 
     steps: list[float]

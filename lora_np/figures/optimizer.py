@@ -241,7 +241,7 @@ def scales(scene: ScaleScene) -> Chart:
         )
     finished(figure, x="rank r", y="size of the first gradient, ‖g_B‖", height=360)
     figure.update_xaxes(type="log", tickvals=scene.ranks)
-    figure.update_yaxes(type="log", exponentformat="power", nticks=6)
+    figure.update_yaxes(type="log", exponentformat="power", dtick="D2")
     words = " and ".join(f"slope {slope + 0.0:.2f} under s = {rule}" for rule, slope in scene.slopes.items())
     alt = f"From rank {scene.ranks[0]} to {scene.ranks[-1]} the first gradient of B goes with {words}."
     names = {rule: f"‖g_B‖ under {rule}" for rule in scene.gradient}

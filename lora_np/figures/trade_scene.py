@@ -18,7 +18,7 @@ from lora_np.lora import LoraParams, init, project_gradient, scaling
 WIDTH = 64  # of the square layer whose first gradient is measured
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 RULES = {"α / r": False, "α / √r": True}
-STEPS = 20
+STEPS = 16
 OPTIMIZERS = ("SGD", "Adam")
 
 
