@@ -9,6 +9,7 @@ import pytest
 from lora_np.errors import ConfigError, DatasetError
 from lora_np.figures import subspace as figures
 from lora_np.figures import subspace_words as words
+from lora_np.figures.chart import percent
 from lora_np.figures.subspace_scene import (
     BUDGETS,
     FACTORS,
@@ -181,7 +182,8 @@ class TestAccuracy:
         assert len({trace.marker.symbol for trace in chart.figure.data}) == len(SETS)
         assert chart.alt.startswith(f"{told(chosen)}: ")
         own = [row["mean"] for row in rows if row["set"] == chosen]
-        assert f"at rank {RANKS[own.index(max(own))]};" in chart.alt
+        best = RANKS[own.index(max(own))]
+        assert (f"and most, {percent(max(own))}, at rank {best};" in chart.alt) == (best != 16)
 
 
 # ---- shared directions -------------------------------------------------------------------------------------------
@@ -351,7 +353,10 @@ class TestWords:
         assert "the same tendency: rank correlation 1.00" in said
         reverse = {name: 1 - mean for name, mean in PAPER_LIKE.items()}
         assert "the reverse: rank correlation -1.00" in words.on_matrices(grid(reverse), 1024)
-        assert words.best_set(grid(reverse), 1024, ["q", "v", "qv"]) == "q"
+        assert [words.better_of(grid(reverse), 1024, *pair) for pair in ("qv", "vq")] == ["q", "q"]
+        assert words.better_of(grid(PAPER_LIKE), 1024, "q", "v") == "v"
+        assert words.better_of(grid({"q": 0.5, "v": 0.505}), 1024, "q", "v") == ""
+        assert words.means_of(grid({"q": 0.5, "v": 0.75}), 1024) == "v 75 %, q 50 %"
 
     @pytest.mark.parametrize(
         ("means", "enough", "said"),

@@ -23,13 +23,14 @@ from lora_np.figures.subspace_scene import (
     strengths,
     told,
 )
-from lora_np.figures.subspace_words import best_set, means_of, on_matrices, on_ranks, on_sharing, on_strength
+from lora_np.figures.subspace_words import better_of, means_of, on_matrices, on_ranks, on_sharing, on_strength
 from lora_np.nn import attention, transformer
 from lora_np.subspace import amplification, similarity_grid
 from lora_np.training.experiments import matrices
 from lora_np.training.experiments.matrices import ADAPTING, LIVE_STEPS, RANKS, SEEDS, SETS, Shipped
 
 MATRICES = ["q", "v"]
+GUESSES = {"q": "on q", "v": "on v", "": "no difference"}
 NAMES = {told(name): name for name in SETS}
 TRAINING = (transformer.forward, attention.forward, matrices.adapting)
 SHARING, STRENGTH = (similarity_grid,), (amplification, increment)
@@ -37,6 +38,7 @@ __all__ = [
     "ADAPTING",
     "BUDGETS",
     "FACTORS",
+    "GUESSES",
     "LIVE_STEPS",
     "MATRICES",
     "NAMES",
@@ -50,7 +52,7 @@ __all__ = [
     "again",
     "at_budget",
     "before",
-    "best_set",
+    "better_of",
     "by_rank",
     "means_of",
     "of_the_grid",

@@ -51,10 +51,10 @@ def budget_dots(rows: Sequence[Record], runs: Sequence[Record], *, before: float
     )
     figure.add_vline(x=before, line={"color": GREY, "dash": "dot"})
     figure.add_annotation(
-        x=before, y=1, yref="paper", text=" before ", showarrow=False, xanchor="left", yanchor="bottom"
+        x=before, y=0, yref="paper", text=" before ", showarrow=False, xanchor="left", yanchor="bottom"
     )
-    finished(figure, x="held-out accuracy on turned digits", y="adapted matrices, rank", height=400)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    finished(figure, x="held-out accuracy on turned digits", y="adapted matrices, rank", height=500)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.02], dtick=0.2)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=list(names.values()))
     figure.update_layout(legend={"x": 1, "xanchor": "right"})
     best, worst = rows[0], rows[-1]
@@ -99,15 +99,16 @@ def rank_curves(rows: Sequence[Record], *, chosen: str) -> Chart:
             marker={"symbol": [*MARKERS, "hexagram"][names.index(name) % 8], "size": 11 if picked else 8},
             error_y=spread if picked else None,
         )
-    finished(figure, x="rank r", y="held-out accuracy on turned digits", height=420)
+    finished(figure, x="rank r", y="held-out accuracy on turned digits", height=500)
     ranks = sorted({int(row["rank"]) for row in rows})
     figure.update_xaxes(type="log", tickvals=ranks, ticktext=[str(r) for r in ranks])
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     own = [row for row in rows if row["set"] == chosen]
     best = max(own, key=lambda row: float(row["mean"]))
+    most = "" if best is own[-1] else f", and most, {_percent(best)}, at rank {best['rank']}"
     alt = (
-        f"{told(chosen)}: {_percent(own[0])} at rank {own[0]['rank']}, {_percent(own[-1])} at rank {own[-1]['rank']}, "
-        f"and most, {_percent(best)}, at rank {best['rank']}; means over {best['n']} seeds."
+        f"{told(chosen)}: {_percent(own[0])} at rank {own[0]['rank']}, {_percent(own[-1])} at rank {own[-1]['rank']}"
+        f"{most}; means over {best['n']} seeds."
     )
     table: Table = {
         "matrices": [told(str(row["set"])) for row in rows],
@@ -188,13 +189,9 @@ def strength_bars(rows: Sequence[Strength], *, matrix: str, rank: int) -> Chart:
         y = [getattr(row, name) for row in rows]
         figure.add_bar(x=x, y=y, name=f"W₀ in {words}", marker=bar_style(index))
     delta = [row.delta for row in rows]
-    figure.add_scatter(
-        x=x,
-        y=delta,
-        name="the increment ΔW",
-        mode="markers",
-        marker={"symbol": "line-ew-open", "size": 60, "color": ORANGE, "line": {"width": 4}},
-    )
+    line = {"color": ORANGE, "dash": "dot", "width": 2}
+    marker = {"symbol": "diamond", "size": 11, "color": ORANGE}
+    figure.add_scatter(x=x, y=delta, name="the increment ΔW itself", line=line, marker=marker)
     finished(
         figure,
         x="rank r, and amplification ‖ΔW‖ / ‖Uᵀ W₀ V‖",

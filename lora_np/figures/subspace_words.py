@@ -20,15 +20,16 @@ PAPER: Mapping[str, float] = MappingProxyType(
 TIE = 0.01  # a point of accuracy: less is not worth a word
 
 
-def best_set(records: Sequence[Record], budget: int, among: Sequence[str]) -> str:
-    """Name the set with the highest mean at a budget."""
-    return next(str(row["set"]) for row in at_budget(records, budget) if row["set"] in among)
+def better_of(records: Sequence[Record], budget: int, first: str, second: str) -> str:
+    """Name the set with the higher mean at a budget; empty where they are within a point of each other."""
+    means = {str(row["set"]): _mean(row) for row in at_budget(records, budget)}
+    gap = means[first] - means[second]
+    return "" if abs(gap) <= TIE else first if gap > 0 else second
 
 
-def means_of(records: Sequence[Record], budget: int, among: Sequence[str]) -> str:
-    """List the means of some sets at a budget, the best first."""
-    rows = [row for row in at_budget(records, budget) if row["set"] in among]
-    return ", ".join(f"{told(str(row['set']))} {percent(_mean(row))}" for row in rows)
+def means_of(records: Sequence[Record], budget: int) -> str:
+    """List the means of all sets at a budget, the best first."""
+    return ", ".join(f"{told(str(row['set']))} {percent(_mean(row))}" for row in at_budget(records, budget))
 
 
 def on_matrices(records: Sequence[Record], budget: int) -> str:
