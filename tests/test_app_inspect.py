@@ -156,6 +156,22 @@ def cancelled(app):
     return app.run()
 
 
+def test_small_files_with_many_modules_wait_for_the_button_too(monkeypatch):
+    monkeypatch.setattr(inspector, "FEW", 3)  # one to read, one a module, and it is not done
+    app = dropped(made())
+    healthy(app, "inspect")
+    assert "15 of 16 modules" in said(app)
+    assert app.button(key="inspect_files_start")
+
+
+def test_a_module_that_would_hold_everybody_up_is_refused(monkeypatch):
+    """The work is r² (d + k): 9 · 50 here."""
+    monkeypatch.setattr(inspector, "HEAVIEST", 9 * 50 - 1)
+    app = dropped(made())
+    healthy(app, "inspect")
+    assert "'layers.0.q' of rank 3 and shape (30, 20) is too large" in app.error[0].value
+
+
 def test_too_many_bytes_are_refused_unread(monkeypatch):
     monkeypatch.setattr(inspector, "TOGETHER", 100)
     app = dropped(made())
@@ -166,6 +182,9 @@ def test_too_many_bytes_are_refused_unread(monkeypatch):
 def test_sizes_are_bounded():
     """What is looked at without a button, what one file and one visitor may bring, what is compared."""
     assert inspector.AT_ONCE <= 10**6
+    assert inspector.FEW <= 40
+    assert inspector.HEAVIEST <= 10**9
+    assert inspector.LIMITS.tensors <= 4096
     assert inspector.LARGEST <= 64
     assert inspector.TOGETHER <= 3 * 64 * 10**6
     assert inspector.DIRECTIONS <= 64

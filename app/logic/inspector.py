@@ -16,8 +16,8 @@ from lora_np.adapters.inspection import chance_cosine, cosine, cut_to_rank, thin
 from lora_np.adapters.rounding import merge_loss, rounded
 from lora_np.datasets.adapters import ADAPTERS, BASE, example_adapter
 from lora_np.errors import ConfigError, LoraNpError
-from lora_np.figures.inspect_scene import InspectScene, inspect_steps, inspected
-from lora_np.files import AdapterFile, adapter_from_bytes, read_adapter, read_base
+from lora_np.figures.inspect_scene import InspectScene, heaviest, inspect_steps, inspected
+from lora_np.files import AdapterFile, Limits, adapter_from_bytes, read_adapter, read_base
 from lora_np.rank.kernels import REFERENCE, Kernels
 from lora_np.rank.spectrum import SpectrumReport
 from lora_np.subspace import similarity
@@ -28,7 +28,10 @@ ENERGIES = {50: 0.5, 80: 0.8, 90: 0.9, 95: 0.95, 99: 0.99}  # per cent, as the c
 DIRECTIONS = 64  # the most that are compared
 LARGEST = 64  # megabytes of one upload; a LLaMA-7B adapter of rank 16 on q and v has 34 in float32
 TOGETHER = 192 * 10**6  # bytes of all uploads of a visitor
-AT_ONCE = 10**6  # bytes that are looked at without a button: some 50 ms
+AT_ONCE = 10**6  # bytes that are looked at without a button,
+FEW = 40  # in no more steps than this, one a module: some 100 ms
+HEAVIEST = 10**9  # multiplications for one module: two seconds, in which nobody else's work goes on
+LIMITS = Limits(tensors=4096, tensor_bytes=64 * 10**6)
 CODE = {
     "spectra": (thin_svd, SpectrumReport.smallest_rank),
     "ranks": (cut_to_rank, SpectrumReport.smallest_rank),
@@ -96,29 +99,28 @@ def too_large(uploads: Uploads) -> bool:
     return uploads.size > TOGETHER
 
 
-def small(uploads: Uploads) -> bool:
-    """Tell whether the files are looked at without a button."""
-    return uploads.size <= AT_ONCE
-
-
-def at_once(uploads: Uploads) -> Looked:
-    """Look at small files; the answer is kept in the session, for the last files alone."""
+def at_once(uploads: Uploads) -> Looked | None:
+    """Look at small files; None where there is too much in them.  The last answer is kept in the session."""
+    if uploads.size > AT_ONCE:
+        return None
     kept = st.session_state.get("inspect_kept")
     if kept is None or kept[0] != uploads.about:
-        kept = (uploads.about, finished(steps(uploads)))
+        kept = (uploads.about, finished(steps(uploads), most=FEW))
         st.session_state["inspect_kept"] = kept
-    looked: Looked = kept[1]
+    looked: Looked | None = kept[1]
     return looked
 
 
-def finished(work: Generator[tuple[float, str], None, Looked]) -> Looked:
-    """Run a generator to its end."""
-    while True:
-        try:
+def finished(work: Generator[tuple[float, str], None, Looked], *, most: int) -> Looked | None:
+    """Run a generator to its end; None where that takes more steps."""
+    try:
+        for _ in range(most):
             next(work)
-        except StopIteration as ended:
-            looked: Looked = ended.value
-            return looked
+    except StopIteration as ended:
+        looked: Looked = ended.value
+        return looked
+    work.close()
+    return None
 
 
 def steps(uploads: Uploads) -> Generator[tuple[float, str], None, Looked]:
@@ -147,9 +149,17 @@ def steps(uploads: Uploads) -> Generator[tuple[float, str], None, Looked]:
 
 
 def read(what: str, files: Sequence[Any]) -> AdapterFile:
-    """Read the adapter among the dropped files."""
+    """Read the adapter among the dropped files; raise where looking at it would hold everybody else up."""
     tensors, config = tensors_and_config(what, files)
-    return adapter_from_bytes(tensors, config, strict=False)
+    adapter = adapter_from_bytes(tensors, config, strict=False, limits=LIMITS)
+    name, work = heaviest(adapter)
+    if work > HEAVIEST:
+        module = adapter.modules[name]
+        raise ConfigError(
+            f"module {name!r} of rank {module.rank} and shape {module.shape} is too large to be looked at here",
+            fix="look at it with lora-np inspect",
+        )
+    return adapter
 
 
 def tensors_and_config(what: str, files: Sequence[Any]) -> tuple[bytes, bytes | None]:

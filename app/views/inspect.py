@@ -39,10 +39,13 @@ with frame.controls():
     else:
         boxes = {
             "adapter": ("Adapter", "adapter_model.safetensors and adapter_config.json, as PEFT saves them."),
-            "other": ("Another adapter (optional)", "To compare with: of the same base model."),
+            "other": (
+                "Another adapter (optional)",
+                "Its two files, to compare with: of the same base model.",
+            ),
             "base": (
                 "Base weights (optional)",
-                "A safetensors file with the weights of the adapted modules.",
+                "A .safetensors file with the weights of the adapted modules.",
             ),
         }
         dropped = []
@@ -53,10 +56,10 @@ with frame.controls():
                         label,
                         accept_multiple_files=True,
                         key=f"inspect_{key}_files",
-                        help=words,
                         max_upload_size=inspector.LARGEST,
                     )
                 )
+                st.caption(words)
         uploads = inspector.Uploads(*dropped)
         st.caption(
             f"At most {inspector.LARGEST} MB a file and {in_bytes(inspector.TOGETHER)} together; read on the machine "
@@ -98,10 +101,8 @@ with frame.stopwatch() as seconds:
     if uploads is not None and uploads.adapter:
         if inspector.too_large(uploads):
             st.error(f"Together the files have {in_bytes(uploads.size)}: take some out.")
-        elif inspector.small(uploads):
-            looked = inspector.at_once(uploads)
         else:
-            looked = work(
+            looked = inspector.at_once(uploads) or work(
                 "Look at these files",
                 lambda: inspector.steps(uploads),
                 key="inspect_files",

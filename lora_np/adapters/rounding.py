@@ -17,7 +17,7 @@ from lora_np._typing import Array, Float
 from lora_np.adapters.adapter import LoraAdapter, require_adapter, require_finite_factors
 from lora_np.adapters.inspection import frobenius
 
-BLOCK = 2**18  # entries of the weight that are looked at together: two megabytes
+BLOCK = 2**15  # entries of the weight that are looked at together: they stay in the processor's cache
 
 
 class Format(NamedTuple):

@@ -153,7 +153,7 @@ def _likeness_sentence(table: Table, directions: int) -> str:
     )
     return (
         f"The two increments have cosines from {cosines[0]:.2f} to {cosines[-1]:.2f}, where chance gives about "
-        f"±{max(table['cosine by chance']):.2f}; of {2 * len(cosines)} spaces of the top "
+        f"±{max(table['cosine by chance']):.2g}; of {2 * len(cosines)} spaces of the top "
         f"{'direction' if directions == 1 else f'{directions} directions'}, {above} overlap more than twice what "
         "chance gives."
     )

@@ -113,6 +113,19 @@ def inspect_steps(
     )
 
 
+def heaviest(adapter: AdapterFile) -> tuple[str, int]:
+    """Find the module that takes longest to decompose, and its count of multiplications, about r² (d + k).
+
+    >>> from lora_np.files import make_adapter
+    >>> from lora_np.lora import LoraParams
+    >>> import numpy as np
+    >>> heaviest(make_adapter({"q": LoraParams(np.ones((4, 2)), np.ones((2, 6)))}, alpha=1))
+    ('q', 40)
+    """
+    work = {name: module.rank**2 * sum(module.shape) for name, module in adapter.modules.items()}
+    return max(work.items(), key=lambda item: item[1], default=("", 0))
+
+
 def inspected(
     adapter: AdapterFile,
     *,
