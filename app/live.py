@@ -4,18 +4,25 @@ What it has yielded so far is kept; what it returns is its outcome.  A change of
 its place, held at its first item.  Nothing but the buttons sets it going, and visitors take turns by slices.
 """
 
+import functools
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import streamlit as st
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from app.frame import stopwatch
 from app.work import SLICE_SECONDS, TURN
 
 PAUSE_SECONDS = 0.2  # between two looks
+
+
+@functools.cache
+def libraries() -> ThreadpoolController:
+    """Find the libraries whose threads would fight over small products; looking for them takes long, so once."""
+    return ThreadpoolController()
 
 
 @dataclass(eq=False)
@@ -32,7 +39,7 @@ class Live:
 
     def advance(self, at_most: int) -> None:
         """Go on by one slice: at most so many items, and no longer than a slice lasts; at least one item."""
-        with TURN, threadpool_limits(1), stopwatch() as seconds:
+        with TURN, libraries().limit(limits=1), stopwatch() as seconds:
             end = perf_counter() + SLICE_SECONDS
             for _ in range(at_most):
                 try:

@@ -185,8 +185,8 @@ def test_what_a_session_keeps_is_bounded():
 def test_what_a_control_can_ask_for_is_bounded():
     """Sizes, not times: steps of 64 rows at most, through one layer of 32 × 32 or three of at most 96 × 64."""
     assert max(train.LENGTHS) <= 2000
-    assert max(train.RANKS) <= train.SIDE
-    assert max(train.TRUE_RANKS) <= train.SIDE
+    assert max(train.RANKS) <= 32
+    assert max(train.TRUE_RANKS) <= 32
     assert train.DIGITS_BATCH <= 64
     assert train.PINS <= 4
 

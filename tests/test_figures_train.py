@@ -177,3 +177,27 @@ def test_a_run_takes_a_dozen_looks():
     for steps in (50, 300, 2000):
         settings = WatchSettings(steps=steps)
         assert TICKS - 2 <= len(settings.points) / pace(settings) <= TICKS
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "inside"),
+    [
+        ([9.0], None, None),
+        ([0.0, 0.0], None, None),
+        ([9.0, 8.5, 3.0], None, None),
+        ([9.0, 0.5], "log", 0.5),
+        ([9.0, 0.0, 1e-5], "log", 1e-5),
+        ([9.0, 1e-30], "log", 9e-9),
+    ],
+)
+def test_the_loss_axis_is_logarithmic_where_there_is_room(values, kind, inside):
+    """All that is drawn is inside; what is a billion times smaller than the first is left below."""
+    run = played(chosen(), 0)
+    point = run.now
+    points = [point._replace(step=step, held_out=value) for step, value in enumerate(values)]
+    axis = figures.loss_curves([Played(run.choice, points)]).figure.layout.yaxis
+    assert axis.type == kind
+    if kind == "log":
+        low, high = (10**end for end in axis.range)
+        assert low < inside < 9.0 < high
+        assert low > 1e-9

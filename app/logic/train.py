@@ -12,10 +12,10 @@ from lora_np.figures.train import WHAT
 from lora_np.figures.train_scene import (
     DIGITS_BATCH,
     TASKS,
-    WIDTHS,
     Choice,
     Played,
     is_redrawn,
+    layer_shape,
     pace,
     play,
     told,
@@ -40,7 +40,6 @@ LAYERS = {"first": 0, "second": 1, "third": 2}
 DRAW_THEIR_START = ("lora", "rslora", "lora-plus", "lora-fa")
 WITHOUT_FACTORS = ("full", "bitfit", "probe")
 METHODS = list(RECIPES)
-SIDE = 32  # of the teacher's layer
 STEPS: dict[str, Callable[..., Any]] = {
     "adam": optim.adam_step,
     "momentum": optim.momentum_step,
@@ -48,7 +47,7 @@ STEPS: dict[str, Callable[..., Any]] = {
 }
 EQUATION_OF_STEP = {"adam": "optim-adam", "momentum": "optim-momentum", "sgd": "view-sgd"}
 GROWTH_CODE = (increment, adapted)  # began the run, and measures what it added
-__all__ = ["TASKS", "WIDTHS", "Choice", "Live", "increment", "pace", "trainable", "watch"]
+__all__ = ["TASKS", "Choice", "Live", "increment", "pace", "trainable", "watch"]
 
 
 def choice(task: str, true_rank: int, noise: float, **settings: Any) -> Choice:
@@ -134,7 +133,7 @@ def growth_equations(chosen: Choice) -> tuple[str, ...]:
 
 def sizes(chosen: Choice, layer: int) -> dict[str, tuple[int, ...]]:
     """Give the letters' sizes in the layer that is shown, in the paper's form."""
-    d, k = (SIDE, SIDE) if chosen.task == "teacher" else (WIDTHS[layer + 1], WIDTHS[layer])
+    d, k = layer_shape(chosen, layer)
     square = {"W_0": (d, k), r"\Delta W": (d, k)}
     if chosen.settings.method in WITHOUT_FACTORS:
         return square

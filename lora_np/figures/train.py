@@ -115,20 +115,15 @@ def _goal(value: float, length: int, *, first: bool) -> dict[str, Any]:
 
 
 def _log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """Make an axis logarithmic where anything is positive; what is as good as zero is left below it."""
+    """Make an axis logarithmic where there is room for it; what is as good as zero is left below it."""
     top = max(values, default=0.0)
-    if top <= 0:
-        return {}
-    lowest = max(min(value for value in values if value > 0), BELOW * top)
-    low, high = math.log10(lowest), math.log10(top)
-    room = 0.06 * (high - low) or 0.3
-    span = {"range": [low - room, high + room], "exponentformat": "power"}
-    return {"type": "log", **span, "dtick": _decades(high - low)}
-
-
-def _decades(span: float) -> float | None:
-    """Label powers of ten, few enough to read; let a short axis label itself."""
-    return None if span < 2 else math.ceil(span / 5)
+    lowest = max(min((value for value in values if value > 0), default=1.0), BELOW * top)
+    span = math.log10(top / lowest) if top > 0 else 0.0
+    if span < 0.5:  # a third of the largest, or more
+        return {"rangemode": "tozero"}
+    low, room = math.log10(lowest), 0.06 * span
+    ticks = {"dtick": math.ceil(span / 5) if span >= 2 else "D2", "exponentformat": "power"}
+    return {"type": "log", "range": [low - room, low + span + room], **ticks}
 
 
 # ---- what they say -----------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "digits": "a network of 64, 96, 64 and 10 units that reads handwritten digits meets digits turned by an eighth",
     }
 )
-WIDTHS = (64, 96, 64, 10)
 DIGITS_BATCH = 64
 TICKS = 12  # a run is over after about so many looks
 WORDS = MappingProxyType(
@@ -65,8 +64,11 @@ class Played:
         return self.points[-1]
 
 
+@functools.lru_cache(maxsize=16)
 def opened(choice: Choice) -> tuple[Network, Task | Regression]:
     """Make the network that a run starts from, and its task; the seed draws the teacher.  [net-teacher]
+
+    The last few are remembered, so write into none of them.
 
     >>> net, task = opened(Choice())
     >>> net.widths, task.X.shape
@@ -86,12 +88,21 @@ def play(choice: Choice) -> Generator[Point, None, int | None]:
 
 def teacher_spectrum(choice: Choice) -> Float[np.ndarray, " q"]:
     """List the singular values of the teacher's change, those that are not zero; none for the digits."""
-    if choice.task == "digits":
-        return np.zeros(0)
     _, task = opened(choice)
-    assert isinstance(task, Regression)
+    if not isinstance(task, Regression):
+        return np.zeros(0)
     sigma: np.ndarray = np.linalg.svd(task.delta, compute_uv=False)[: choice.true_rank]
     return sigma
+
+
+def layer_shape(choice: Choice, layer: int) -> tuple[int, int]:
+    """Say how large a layer's weight is: outputs d and inputs k.
+
+    >>> layer_shape(Choice("digits"), 2)
+    (10, 64)
+    """
+    d, k = opened(choice)[0].layers[layer].W.shape
+    return d, k
 
 
 def trainable(choice: Choice) -> tuple[int, int, float]:
