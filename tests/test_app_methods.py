@@ -11,7 +11,7 @@ from app.logic import methods
 from lora_np.conformance.published import departures
 from lora_np.figures import methods as figures
 from lora_np.figures.listing_scene import PARTS, difference, part_of
-from tests.test_app import opened
+from tests.app_visits import opened
 
 
 def test_every_method_is_drawn_with_its_difference_and_its_departures():

@@ -26,7 +26,7 @@ from lora_np.methods import rslora
 from lora_np.prune import masked_forward
 from lora_np.rank import energy_kept, spectrum_report, svd
 from lora_np.subspace import similarity
-from tests.test_app import controls, opened
+from tests.app_visits import controls, opened
 
 ITEMS = {item.id: item for item in quiz.items()}
 RNG = np.random.default_rng(0)
