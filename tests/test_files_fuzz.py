@@ -43,7 +43,7 @@ PARTS = [
     b"F64",
     b"9" * 21,
 ]
-FUZZ = settings(max_examples=300, deadline=None, derandomize=True)
+FUZZ = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 def changed(content):

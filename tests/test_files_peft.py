@@ -114,8 +114,8 @@ def test_an_adapter_of_peft_is_read_as_pytorch_holds_it(tmp_path, case, dtype):
             else (layer.lora_A, layer.lora_B)
         )
         A, B = (part["default"] if module.kind == "embedding" else part["default"].weight for part in pair)
-        assert np.array_equal(module.params.A, A.detach().float().numpy().reshape(module.params.A.shape))
-        assert np.array_equal(module.params.B, B.detach().float().numpy().reshape(module.params.B.shape))
+        assert np.array_equal(module.params.A, A.detach().double().numpy().reshape(module.params.A.shape))
+        assert np.array_equal(module.params.B, B.detach().double().numpy().reshape(module.params.B.shape))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "tokens"])
