@@ -84,7 +84,7 @@ def test_the_right_guess_is_the_one_that_the_records_show():
 
 def test_the_button_trains_the_small_grid_and_shows_it_beside_what_ships(monkeypatch):
     """Two steps a run here, so that the accuracies are others."""
-    monkeypatch.setattr(subspace, "again", lambda: rerun(subspace.shipped(), steps=2))
+    monkeypatch.setattr(subspace, "rerun", lambda shipped: rerun(shipped, steps=2))
     app = opened()
     app.button(key="sub_again_start").click().run()
     for _ in range(200):

@@ -4,6 +4,7 @@ import functools
 
 import streamlit as st
 
+from app.live import libraries
 from app.logic.engine import fastest
 from app.work import Steps
 from lora_np.figures.subspace_scene import (
@@ -87,5 +88,12 @@ def strength(matrix: str) -> list[Strength]:
 
 
 def again() -> Steps:
-    """Begin to train the small grid again."""
-    return rerun(shipped())
+    """Begin to train the small grid again, each step on one thread: several would wait for each other."""
+    steps = rerun(shipped())
+    while True:
+        with libraries().limit(limits=1):
+            try:
+                said = next(steps)
+            except StopIteration as ended:
+                return ended.value
+        yield said
