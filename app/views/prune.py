@@ -58,7 +58,7 @@ state = {"criterion": criterion, "ratio": ratio, "layer": index}
 sizes = prune.sizes(index)
 frame.show(
     figures.importance_bars(
-        scene.scores[index], scene.kept[index], criterion=criterion, layer=f"Hidden layer {layer}"
+        scene.scores[index], scene.kept[index], criterion=criterion, layer=f"Hidden layer {index + 1}"
     ),
     key="prune_importance",
     equations=(*prune.EQUATIONS[criterion], "prune-mask"),
