@@ -74,6 +74,7 @@ def norms(run: Played, *, layer: int = 0) -> Chart:
     figure = go.Figure(lines or [_line(0, "nothing trains here", steps, nothing) | {"yaxis": "y2"}])
     finished(figure, x="step", y="norm", height=540)
     figure.update_layout(
+        legend_traceorder="normal",  # a group of one line is no column of its own
         xaxis={"range": [0, run.choice.settings.steps], "anchor": "y2"},
         yaxis={"domain": [0.53, 1], "rangemode": "tozero"},
         yaxis2={"domain": [0, 0.47], "title_text": "norm of the gradient", "automargin": True}
@@ -122,8 +123,12 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
     if span < 0.5:  # a third of the largest, or more
         return {"rangemode": "tozero"}
     low, room = math.log10(lowest), 0.06 * span
-    ticks = {"dtick": math.ceil(span / 5) if span >= 2 else "D2", "exponentformat": "power"}
-    return {"type": "log", "range": [low - room, low + span + room], **ticks}
+    shape = {"type": "log", "range": [low - room, low + span + room]}
+    if span >= 2:
+        return shape | {"dtick": math.ceil(span / 5), "exponentformat": "power"}
+    tens = range(math.floor(low), math.ceil(low + span))
+    ticks = [float(f"{digit}e{ten}") for ten in tens for digit in (1, 2, 5)]
+    return shape | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 # ---- what they say -----------------------------------------------------------------------------------------------
