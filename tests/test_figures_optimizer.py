@@ -308,7 +308,10 @@ def test_pictures_of_random_factors(rank):
 @pytest.mark.parametrize(("rank", "shift", "wanted"), [(1, 0.0, WANTED[0]), (4, -5.0, WANTED[1])])
 def test_pictures_of_sums(rank, shift, wanted):
     scene = additive_scene(rank, wanted=wanted, steps=1, shift=shift)
-    check_chart(figures.increments(scene))
+    triptych = figures.increments(scene)
+    check_chart(triptych, axes=False)
+    assert triptych.figure.layout.xaxis.title.text == "column j"
+    assert triptych.figure.layout.yaxis.title.text == "row i"  # once: the panels share their rows
     check_chart(figures.directions(scene))
     check_chart(figures.gauge(scene, shift=shift))
 

@@ -42,7 +42,8 @@ WORDS = {"forward": "forward difference", "central": "central difference"}
 
 def written_out(scene: GradScene, part: Sum) -> str:
     r"""Write a sum in LaTeX: in letters, in numbers, and what it comes to."""
-    letters = " + ".join(f"{_cell(a)} {_cell(b)}" for a, b in part.terms)
+    products = [f"{_cell(a)} {_cell(b)}" for a, b in part.terms]
+    letters = r" \\ &\quad + ".join(" + ".join(products[i : i + 3]) for i in range(0, len(products), 3))
     values = " + ".join(f"{_number(scene.value(a))} \\cdot {_number(scene.value(b))}" for a, b in part.terms)
     if part.scaled:
         letters, values = rf"s\,({letters})", rf"{scene.layer.scale:g}\,({values})"
@@ -90,23 +91,23 @@ def matrices(scene: GradScene) -> Chart:
     places = dict(_places(scene))
     figure = go.Figure()
     figure.add_scatter(
-        x=[x + 0.5 for x, _ in places.values()],
-        y=[y + 0.5 for _, y in places.values()],
+        x=[x + 0.53 for x, _ in places.values()],
+        y=[y + 0.53 for _, y in places.values()],
         text=[f"{scene.value(entry):g}" for entry in places],
         mode="text",
         hovertext=[f"{as_text(entry)} = {scene.value(entry):g}" for entry in places],
         hoverinfo="text",
-        textfont={"size": 14},
+        textfont={"size": 13},
         showlegend=False,
     )
     tagged = [entry for entry in places if roles.get(entry, ("", 0))[1]]
     figure.add_scatter(
-        x=[places[entry][0] + 0.16 for entry in tagged],
-        y=[places[entry][1] + 0.2 for entry in tagged],
+        x=[places[entry][0] + 0.2 for entry in tagged],
+        y=[places[entry][1] + 0.25 for entry in tagged],
         text=[f"{roles[entry][1]}" for entry in tagged],
         mode="text",
         hoverinfo="skip",
-        textfont={"size": 10},
+        textfont={"size": 11},
         showlegend=False,
     )
     for role in [role for role in BORDERS if role in {role for role, _ in roles.values()}]:

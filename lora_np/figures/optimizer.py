@@ -154,7 +154,7 @@ def increments(scene: AdditiveScene) -> Chart:
     figure.update_yaxes(
         showgrid=False, zeroline=False, autorange="reversed", scaleanchor="x", constrain="domain"
     )
-    figure.update_yaxes(title_text="row i")
+    figure.update_yaxes(title_text="row i", col=1)
     bar = {"orientation": "h", "y": -0.3, "yanchor": "top", "len": 0.6, "thickness": 10}
     title = {"text": "size of an entry", "side": "bottom"}
     colours = {"colorscale": [list(stop) for stop in DIVERGING], "cmin": -top, "cmax": top, "cmid": 0}
@@ -180,6 +180,7 @@ def directions(scene: AdditiveScene) -> Chart:
     figure = go.Figure()
     for place, (name, each) in enumerate((("numbers trained", trained), ("directions reached", reached))):
         figure.add_bar(y=moments, x=each, name=name, orientation="h", marker=bar_style(place), text=each)
+    figure.update_traces(textposition="outside", cliponaxis=False)
     finished(figure, x="how many", y="strips", height=340)
     figure.update_yaxes(autorange="reversed")
     counts = dict(zip(moments, reached, strict=True))
