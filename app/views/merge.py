@@ -176,7 +176,7 @@ if look == "swap":
         snippet=frame.script(merge.DRIFT, swaps=list(SWAPS)),
     )
     frame.lesson(
-        "Each adapter reads the task it was trained on, and hardly reads the others: a task is in the strips, not in "
+        "Each adapter reads the task it was trained on, and the others far worse: a task is in the strips, not in "
         "the base. So one base serves many tasks, and changing the task moves the strips alone. But where the base "
         "was thrown away and every swap subtracts the old increment and adds the new one, the roundings pile up: "
         "before long, twice as many swaps make twice the error, in every number type. Keep W₀."
