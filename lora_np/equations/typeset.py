@@ -38,7 +38,9 @@ def _split(latex: str, mark: str) -> list[str]:
     """Split where the mark stands outside everything that is bracketed; a wide space comes in two widths."""
     parts, depth = [""], 0
     for token in _TOKEN.findall(latex):
-        depth += token.startswith(("{", "(", "[", r"\begin")) - token.startswith(("}", ")", "]", r"\end"))
+        depth += token.startswith(("{", "(", "[", r"\{", r"\begin")) - token.startswith(
+            ("}", ")", "]", r"\}", r"\end")
+        )
         if depth == 0 and token.replace("qq", "q") == mark:
             parts.append("")
         else:
