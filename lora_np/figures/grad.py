@@ -42,13 +42,19 @@ WORDS = {"forward": "forward difference", "central": "central difference"}
 
 def written_out(scene: GradScene, part: Sum) -> str:
     r"""Write a sum in LaTeX: in letters, in numbers, and what it comes to."""
-    products = [f"{_cell(a)} {_cell(b)}" for a, b in part.terms]
-    letters = r" \\ &\quad + ".join(" + ".join(products[i : i + 3]) for i in range(0, len(products), 3))
-    values = " + ".join(f"{_number(scene.value(a))} \\cdot {_number(scene.value(b))}" for a, b in part.terms)
+    letters = _in_lines([f"{_cell(a)} {_cell(b)}" for a, b in part.terms], 2)
+    factors = [(_number(scene.value(a)), _number(scene.value(b))) for a, b in part.terms]
+    values = _in_lines([rf"{a} \cdot {b}" for a, b in factors], 3)
     if part.scaled:
         letters, values = rf"s\,({letters})", rf"{scene.layer.scale:g}\,({values})"
     lines = [f"{_cell(part.cell)} &= {letters}", f"&= {values}", f"&= {scene.value(part.cell):g}"]
     return r"\begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}"
+
+
+def _in_lines(terms: list[str], each: int) -> str:
+    """Add terms up, a few on each line: a phone shows no more."""
+    lines = [" + ".join(terms[i : i + each]) for i in range(0, len(terms), each)]
+    return r" \\ &\quad + ".join(lines)
 
 
 def _cell(entry: Entry) -> str:
