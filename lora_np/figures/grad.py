@@ -1,4 +1,7 @@
-"""Pictures of the chain rule: the cells behind a cell, the roads to a gradient, the error of a difference.  Floor 6."""
+"""Pictures of the chain rule: the cells behind a cell, the roads to a gradient, the error of a difference.  Floor 6.
+
+The pictures of one room stand together, so the file is longer than most.
+"""
 
 import math
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,7 @@
-"""Pictures of LoRA as an optimizer: orders of a step, cosines, random factors, sums, scales, trades.  Floor 6."""
+"""Pictures of LoRA as an optimizer: orders of a step, cosines, random factors, sums, scales, trades.  Floor 6.
+
+The pictures of one room stand together, so the file is longer than most.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain

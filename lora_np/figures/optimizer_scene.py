@@ -2,6 +2,7 @@
 
 The task is the plainest there is: an increment D is wanted, L = ‖ΔW − D‖² / 2, so the weight's full gradient is
 g_W = ΔW − D.  The frozen weight drops out of it.  What α and the rate do to each other stands in `trade_scene`.
+Three short scenes on one task stand together, so the file is longer than most.
 """
 
 from collections.abc import Sequence
