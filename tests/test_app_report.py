@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 
 from app.logic import report
-from lora_np.figures.report_scene import OWN, method_sizes
+from lora_np.figures.report_again import OWN
+from lora_np.figures.report_scene import method_sizes
 from tests.app_visits import controls, finished, healthy, noted, opened
 from tests.test_app_snippets import run_all
 

@@ -11,18 +11,14 @@ from lora_np.conformance.published import results
 from lora_np.conformance.published.records import RESULTS
 from lora_np.conformance.vectors.format import read_all
 from lora_np.figures.report import EXACT, marks, worst_errors
+from lora_np.figures.report_again import OWN, RUNS, asked_again, rerun, standings_of
 from lora_np.figures.report_scene import (
     IMPLEMENTATIONS,
-    OWN,
-    RUNS,
     Standing,
-    asked_again,
     findings,
     in_roundings,
     method_sizes,
     report_scene,
-    rerun,
-    standings_of,
 )
 from tests.chart_checks import check_chart
 

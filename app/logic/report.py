@@ -7,16 +7,8 @@ from lora_np.conformance.published import Departure, Measured
 from lora_np.conformance.runner.calling import call
 from lora_np.conformance.runner.judging import judge
 from lora_np.conformance.runner.levels import limit_in_u
-from lora_np.figures.report_scene import (
-    IMPLEMENTATIONS,
-    OWN,
-    RUNS,
-    Finding,
-    ReportScene,
-    findings,
-    report_scene,
-    rerun,
-)
+from lora_np.figures.report_again import OWN, RUNS, rerun
+from lora_np.figures.report_scene import IMPLEMENTATIONS, Finding, ReportScene, findings, report_scene
 
 ALL = "all"
 TOLERANCES = ["1e-3", "1e-4", "1e-5", "1e-6", "1e-8", "1e-10"]

@@ -1,22 +1,19 @@
 """What the oracle's room shows: who was asked what, who passed, how far off, and what was found.  Floor 6.
 
-The published run is read, not measured; `rerun` asks our own targets again.  Nothing here judges: `conformance` does.
+The published run is read, not measured.  Nothing here judges: `conformance` does.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lora_np.conformance.bounds import unit_roundoff
 from lora_np.conformance.published import Departure, Failure, Measured, departures, results
-from lora_np.conformance.runner.record import Record
-from lora_np.conformance.runner.run import Run, chosen
-from lora_np.conformance.runner.target import reach
-from lora_np.conformance.vectors.format import Case, shipped
+from lora_np.conformance.vectors.format import shipped
 
 IMPLEMENTATIONS: Mapping[str, str] = {
     "peft": "PEFT, used as its users use it",
@@ -26,12 +23,6 @@ IMPLEMENTATIONS: Mapping[str, str] = {
     "torch": "the formulas typed into PyTorch by us, gradients by its autograd",
 }
 """What was asked, in words."""
-
-OWN = ("reference", "numba", "naive", "autograd")
-"""Our own four roads to the same numbers, which `rerun` can ask."""
-
-RUNS = 3
-"""How many runs of training `rerun` asks: each takes a hundred times as long as any other case."""
 
 
 class Standing(NamedTuple):
@@ -163,8 +154,8 @@ def _standing(one: Measured, method: str, size: int) -> Standing:
         asked,
         sum(row.passed for row in rows),
         size - asked,
-        _largest([row.worst_u for row in rows if row.passed]),
-        _largest(wrong),
+        largest([row.worst_u for row in rows if row.passed]),
+        largest(wrong),
         sum(row.number for row in theirs if row.verdict == "by design"),
     )
 
@@ -174,7 +165,7 @@ def _method(capability: str) -> str:
     return capability.partition(".")[0]
 
 
-def _largest(errors: Sequence[float | None]) -> float | None:
+def largest(errors: Sequence[float | None]) -> float | None:
     """Find the largest error; None where there is no number."""
     return max((error for error in errors if error is not None and math.isfinite(error)), default=None)
 
@@ -195,7 +186,7 @@ def findings(one: Measured, method: str = "") -> list[Finding]:
             rows[0].verdict,
             sum(row.number for row in rows),
             tuple(dict.fromkeys(row.capability for row in rows)),
-            _largest([row.worst_u for row in rows]),
+            largest([row.worst_u for row in rows]),
             max(rows, key=lambda row: (bool(row.diagnosis), row.number)),
         )
         for name, rows in groups.items()
@@ -210,59 +201,3 @@ def in_roundings(tolerance: float) -> float:
     '9e+10'
     """
     return tolerance / unit_roundoff("float64")
-
-
-# ---- what is measured here -----------------------------------------------------------------------------------
-
-
-def rerun(
-    method: str, targets: Sequence[str] = OWN
-) -> Generator[tuple[float, str], None, tuple[Standing, ...]]:
-    """Ask our own targets a method's cases, in this process; yield how far it got, return how each stands.
-
-    Raises `TargetError` for a target that is not there.
-    """
-    cases = asked_again(method)
-    standings: list[Standing] = []
-    for turn, name in enumerate(targets):
-        run = Run(reach(name, isolated=False), target_name=name)
-        for number, case in enumerate(cases):
-            yield (turn + number / len(cases)) / len(targets), f"{name}: {case.id}"
-            run.judge(case)
-        standings += standings_of(name, run.records)
-    return tuple(standings)
-
-
-def asked_again(method: str) -> list[Case]:
-    """Choose the cases of a method that are asked while somebody waits: all but most of the runs of training.
-
-    >>> len(chosen("adam/")), len(asked_again("adam"))
-    (22, 3)
-    """
-    cases = chosen(f"{method}/")
-    training = [case for case in cases if case.operation == "train"][RUNS:]
-    return [case for case in cases if case not in training]
-
-
-def standings_of(target: str, records: Sequence[Record]) -> list[Standing]:
-    """Sum up a run, operation by operation."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.capability, []).append(record)
-    return [_measured(target, capability, group) for capability, group in groups.items()]
-
-
-def _measured(target: str, capability: str, group: Sequence[Record]) -> Standing:
-    """Count one operation's cases."""
-    asked = [record for record in group if record.verdict != "not-claimed"]
-    passed = [record for record in asked if record.verdict == "pass"]
-    wrong = [record.error_u for record in asked if record.failing and record.error_u > 0]
-    return Standing(
-        target,
-        capability,
-        len(asked),
-        len(passed),
-        len(group) - len(asked),
-        _largest([record.error_u for record in passed]),
-        _largest(wrong),
-    )
