@@ -395,12 +395,13 @@ class TestFolders:
             (snapshot / name).symlink_to(f"../../blobs/{i}")
         assert only(read_adapter(snapshot)).scale == 3.0
 
-    def test_row_63_a_file_that_changes_while_it_is_read(self, folder, monkeypatch):
+    @pytest.mark.parametrize("more", [b"", b"more"])
+    def test_row_63_a_file_that_changes_while_it_is_read(self, folder, monkeypatch, more):
         path = folder / "adapter_model.safetensors"
         decode = files.tensors.decode
 
         def meanwhile(content, dtype):
-            path.write_bytes(make.linear() + b"more")
+            path.write_bytes(make.linear() + more)
             return decode(content, dtype)
 
         monkeypatch.setattr(files.tensors, "decode", meanwhile)

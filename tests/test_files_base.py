@@ -41,6 +41,9 @@ class TestNames:
         keys = [f"{stem}.weight", f"{stem}.bias", "model.norm.weight", "v.weight"]
         assert matched([name], keys) == {name: f"{stem}.weight"}
 
+    def test_of_two_endings_the_longer_is_meant(self):
+        assert matched(["a.b.c.d"], ["c.d.weight", "b.c.d.weight"]) == {"a.b.c.d": "b.c.d.weight"}
+
     def test_the_same_name_goes_before_an_ending(self):
         assert matched(["q"], ["q.weight", "model.q.weight"]) == {"q": "q.weight"}
 
@@ -49,6 +52,7 @@ class TestNames:
         [
             ("q", ["v.weight", "xq.weight", "q.bias"]),
             ("q", ["a.q.weight", "b.q.weight"]),
+            ("m.x.q", ["p.m.x.q.weight", "x.q.weight"]),
             ("encoder.layer.0.q", ["decoder.layer.0.q.weight"]),
             ("model.layers.0.q", ["q.weight"]),
         ],

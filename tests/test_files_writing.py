@@ -116,6 +116,15 @@ class TestRounding:
         error, tie = min((abs(value(p) - x), p & 1) for p in (bits, bits + 1))
         assert (abs(value(got) - x), got & 1) == (error, tie)
 
+    @pytest.mark.parametrize(
+        ("steps", "nearest"), [(0.5, 0), (1.5, 2), (2.5, 2), (0.5 + 2**-15, 1), (-1.5, -2)]
+    )
+    def test_a_number_halfway_goes_to_the_even_neighbour(self, steps, nearest):
+        """Between 1 and 2 the numbers of bfloat16 are 1/128 apart, below 1 they are 1/256 apart."""
+        x = 1 + steps / 128 if steps > 0 else 1 + steps / 256
+        wanted = 1 + nearest / (128 if steps > 0 else 256)
+        assert decode(encode(np.array([x], np.float32), "BF16"), "BF16")[0] == wanted
+
     def test_every_finite_bfloat16_comes_back(self):
         bits = np.arange(2**16, dtype="<u2")
         bits = bits[(bits & 0x7F80) != 0x7F80]

@@ -66,7 +66,7 @@ def matched(names: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
     for name in names:
         longer = endings.get(name, [])  # the base names it with more before
         shorter = [ending for ending in _endings(name) if ending in stems and "." in ending]
-        fits = [name] if name in stems else longer or shorter[:1]
+        fits = [name] if name in stems else longer + shorter[:1]
         if len(fits) == 1:
             found[name] = stems[fits[0]]
         else:
