@@ -347,8 +347,8 @@ class TestWords:
         assert said.startswith(
             "With 1,024 trained numbers, **all six** at rank 1 comes first with 90 %, 10.0 points"
         )
-        assert "ahead of q + v (in 2 of 2 seeds)" in said
-        assert "k comes last with 40 % (behind, in 2 of 2 seeds)" in said
+        assert "ahead of q + v (ahead in 2 of 2 seeds)" in said
+        assert "k comes last with 40 % (behind the first in 2 of 2 seeds)" in said
         assert "q + v is number 2 of 8" in said
         assert "the same tendency: rank correlation 1.00" in said
         reverse = {name: 1 - mean for name, mean in PAPER_LIKE.items()}

@@ -90,8 +90,7 @@ strength = strengths[subspace.RANKS.index(rank)]
 frame.numbers(
     ("Upright, then turned", f"{percent(upright)} → {percent(turned)}", "measured"),
     (f"Best at {budget:,} numbers", subspace.told(str(rows[0]["set"])), "measured"),
-    ("First directions share", f"{phi.phi[0, 0]:.2f}", "computed"),
-    ("of it by chance", f"{phi.chance[0, 0]:.2f}", "computed"),
+    ("First directions share", f"{phi.phi[0, 0]:.2f}, chance {phi.chance[0, 0]:.2f}", "computed"),
     ("Amplification", f"{strength.factor:.1f} ×", "computed"),
 )
 st.caption(

@@ -45,8 +45,8 @@ def on_matrices(records: Sequence[Record], budget: int) -> str:
     return (
         f"With {budget:,} trained numbers, **{told(str(best['set']))}** at rank {best['rank']} comes first with "
         f"{percent(_mean(best))}, {points(_mean(best) - _mean(second))} ahead of {told(str(second['set']))} "
-        f"({_ahead(records, best, second)}); {told(str(last['set']))} comes last with {percent(_mean(last))} "
-        f"(behind, {_ahead(records, best, last)}). In the paper's table 5 (GPT-3), where q + v shares the first place, "
+        f"(ahead {_ahead(records, best, second)}); {told(str(last['set']))} comes last with {percent(_mean(last))} "
+        f"(behind the first {_ahead(records, best, last)}). In the paper's table 5 (GPT-3), where q + v shares the first place, "
         f"the order of the sets shows {verdict}: rank correlation {agreement:.2f}; here q + v is number {pair} of "
         f"{len(rows)}."
     )
@@ -55,7 +55,7 @@ def on_matrices(records: Sequence[Record], budget: int) -> str:
 def _ahead(records: Sequence[Record], first: Record, second: Record) -> str:
     """Count the seeds in which one set is ahead of another: every seed is one pretrained transformer for both."""
     wins = [
-        one["accuracy"] > other["accuracy"]
+        float(one["accuracy"]) > float(other["accuracy"])
         for one in of_the_grid(records)
         for other in of_the_grid(records)
         if one["seed"] == other["seed"]

@@ -5,6 +5,7 @@ adapting     a shifted task learnt by every method
 pruning      hidden units removed by every criterion, at once or while adapting
 task_adapters  several shifted tasks on one base, an adapter for each: what ships for merging and combining
 records      tidy records: summaries over seeds, and the file of results that ships
+matrices     a small transformer adapted on every set of matrices at every rank; it has a command and a file of its own
 
 ``python -m lora_np.training.experiments`` runs everything again and writes that file.
 """
