@@ -1,6 +1,7 @@
 """The inspector's scene and pictures, from the shipped adapters: all numbers again by LAPACK on formed products."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,6 +229,25 @@ def test_what_the_file_leaves_open_is_remarked(rng):
     assert "unknown and taken as 1" in scene.remarks[0]
     assert scene.reports[0].alpha is None
     assert scene.reports[0].scale == 1.0
+
+
+def test_what_other_parts_do_is_left_out_and_said(rng):
+    """DoRA's magnitudes, biases of B, modules saved whole: no merge is judged where it would be another one."""
+    made = small(rng, "ab")
+    modules = {
+        "a": replace(made.modules["a"], magnitude=np.ones(6)),
+        "b": replace(made.modules["b"], bias=np.ones(6)),
+    }
+    scene = inspected(
+        AdapterFile(made.config, modules, extra={"head.weight": np.ones(2)}),
+        base={name: np.ones((6, 5)) for name in "ab"},
+    )
+    assert [bool(report.merges) for report in scene.reports] == [False, True]
+    for words, remark in zip(("DoRA", "biases", "left out: 1"), scene.remarks, strict=True):
+        assert words in remark
+    chart = merge_losses(scene)
+    check_chart(chart)
+    assert chart.table["module"] == ["b"]
 
 
 def test_an_overflow_is_said_and_no_infinity_is_drawn(rng):

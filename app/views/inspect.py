@@ -151,14 +151,9 @@ frame.show(
     snippet=inspector.snippet("ranks", **files, energy=energy),
 )
 if look == "likeness" and whole.alike:
-    directions = st.slider(
-        "Directions compared",
-        1,
-        inspector.most_directions(scene),
-        1,
-        key="inspect_directions",
-        bind=frame.URL,
-    )
+    most = inspector.most_directions(scene)
+    with st.columns(2)[0]:
+        directions = st.slider("Directions compared", 1, most, 1, key="inspect_directions", bind=frame.URL)
     frame.show(
         beside.likenesses(scene, directions=directions),
         key="inspect_likeness",

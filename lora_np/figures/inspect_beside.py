@@ -127,6 +127,10 @@ def likenesses(scene: InspectScene, *, directions: int) -> Chart:
             marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}},
         )
     finished(figure, y="cosine, φ (1 = the same)")
+    lowest = min((like.cosine for _, _, like, _ in rows), default=0.0)
+    figure.update_yaxes(
+        range=[min(-0.1, lowest - 0.05), 1.02]
+    )  # one scale for all pairs: they are to be compared
     module_axis(figure, scene)
     table: Table = {
         "module": names,

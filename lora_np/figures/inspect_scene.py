@@ -153,7 +153,7 @@ def _remarks(adapter: AdapterFile, other: AdapterFile | None) -> Iterable[str]:
     if any(module.bias is not None for module in modules):
         yield "Its factors B have biases of their own, which are left out."
     if adapter.extra:
-        yield f"{len(adapter.extra)} further tensors were saved whole with it and are left out."
+        yield f"Further tensors, saved whole with it, are left out: {len(adapter.extra)}."
     if other is not None:
         shared = len(adapter.modules.keys() & other.modules.keys())
         if shared < len(adapter.modules):
