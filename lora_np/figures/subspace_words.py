@@ -46,9 +46,9 @@ def on_matrices(records: Sequence[Record], budget: int) -> str:
         f"With {budget:,} trained numbers, **{told(str(best['set']))}** at rank {best['rank']} comes first with "
         f"{percent(_mean(best))}, {points(_mean(best) - _mean(second))} ahead of {told(str(second['set']))} "
         f"(ahead {_ahead(records, best, second)}); {told(str(last['set']))} comes last with {percent(_mean(last))} "
-        f"(behind the first {_ahead(records, best, last)}). In the paper's table 5 (GPT-3), where q + v shares the first place, "
-        f"the order of the sets shows {verdict}: rank correlation {agreement:.2f}; here q + v is number {pair} of "
-        f"{len(rows)}."
+        f"(behind the first {_ahead(records, best, last)}). In the paper's table 5 (GPT-3), where q + v shares the "
+        f"first place, the order of the sets shows {verdict}: rank correlation {agreement:.2f}; here q + v is number "
+        f"{pair} of {len(rows)}."
     )
 
 
