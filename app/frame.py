@@ -30,6 +30,7 @@ LAYOUT = """
 """
 LARGE = ":root { font-size: 20px; }"  # a projector's last row reads it
 LARGE_IN_PICTURES = 18
+AT_ONCE = 2  # equations on a card; more would be longer than the picture beside them
 INK = {"light": "#31333F", "dark": "#FAFAFA"}  # the page's own; plotly's default is too pale to read
 
 
@@ -214,13 +215,22 @@ def inked(chart: Chart) -> None:
 
 def equation_card(keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Show equations: each formula in the chosen form, what it says, its source; and the letters' sizes if wanted."""
-    for key in keys:
-        entry = equation(key)
-        st.latex(in_lines(entry.latex_row if row_form() else entry.latex))
-        st.markdown(f"{entry.words} :small[{entry.source} · `{entry.key}`]")
+    for key in keys[:AT_ONCE]:
+        equation_line(key)
+    if keys[AT_ONCE:]:
+        with st.expander("More of its equations"):
+            for key in keys[AT_ONCE:]:
+                equation_line(key)
     if shapes and on("shapes"):
         lines = [letter_line(latex, sizes) for latex, sizes in shapes.items()]
         st.markdown("\n".join(lines))
+
+
+def equation_line(key: str) -> None:
+    """Show one equation: the formula, what it says, its source."""
+    entry = equation(key)
+    st.latex(in_lines(entry.latex_row if row_form() else entry.latex))
+    st.markdown(f"{entry.words} :small[{entry.source} · `{entry.key}`]")
 
 
 def letter_line(latex: str, sizes: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import streamlit as st
+from threadpoolctl import threadpool_limits
 
 SLICE_SECONDS = 0.1
 PAUSE_SECONDS = 0.05  # between two slices of one visitor
@@ -101,7 +102,7 @@ def advance(key: str) -> None:
 def one_slice(steps: Steps) -> tuple[float, str]:
     """Go on for as long as a slice lasts, one step at least; give the last thing said."""
     end = perf_counter() + SLICE_SECONDS
-    with TURN:
+    with TURN, threadpool_limits(1):  # many visitors share the cores already
         said = next(steps)
         while perf_counter() < end:
             said = next(steps)

@@ -17,8 +17,14 @@ def in_lines(latex: str) -> str:
     >>> in_lines(r"a = b = c")
     '\\begin{aligned} a &= b \\\\ &= c \\end{aligned}'
     """
-    statements = [_chain(statement) for statement in _split(latex, r"\quad")]
+    statements = [_chain(line) for statement in _split(latex, r"\quad") for line in _equivalent(statement)]
     return _environment("gathered", statements)
+
+
+def _equivalent(statement: str) -> list[str]:
+    """Put what is equivalent on lines of its own, each after its sign."""
+    first, *others = _split(statement, r"\iff")
+    return [first, *(rf"\iff {other}" for other in others)]
 
 
 def _chain(statement: str) -> str:
