@@ -2,6 +2,9 @@
 
 import re
 
+LONG = 40
+"""Letters of TeX: a chain that is shorter stays on one line."""
+
 _TOKEN = re.compile(r"\\begin\{\w+\}|\\end\{\w+\}|\\q?quad\b|\\[A-Za-z]+|\\.|[{}()\[\]]| = |.", re.DOTALL)
 
 
@@ -14,23 +17,26 @@ def in_lines(latex: str) -> str:
     'a = b'
     >>> in_lines(r"a = b,\quad c")
     '\\begin{gathered} a = b, \\\\ c \\end{gathered}'
-    >>> in_lines(r"a = b = c")
-    '\\begin{aligned} a &= b \\\\ &= c \\end{aligned}'
+    >>> in_lines(r"f(x) = x + x + x + x + x + x + x + x = 8 x")
+    '\\begin{aligned} f(x) &= x + x + x + x + x + x + x + x \\\\ &= 8 x \\end{aligned}'
     """
-    statements = [_chain(line) for statement in _split(latex, r"\quad") for line in _equivalent(statement)]
+    statements = [_chain(line) for statement in _split(latex, r"\quad") for line in _implied(statement)]
     return _environment("gathered", statements)
 
 
-def _equivalent(statement: str) -> list[str]:
-    """Put what is equivalent on lines of its own, each after its sign."""
-    first, *others = _split(statement, r"\iff")
-    return [first, *(rf"\iff {other}" for other in others)]
+def _implied(statement: str) -> list[str]:
+    """Put what follows from an equation, or is the same, on lines of its own, each after its sign."""
+    for sign in (r"\iff", r"\Rightarrow", r"\to"):
+        first, *others = _split(statement, sign)
+        if others and all(" = " in part or r"\le" in part for part in (first, *others)):
+            return [first, *(f"{sign} {other}" for other in others)]
+    return [statement]
 
 
 def _chain(statement: str) -> str:
-    """Put the links of a chain of equalities under each other."""
+    """Put the links of a long chain of equalities under each other; several statements are no chain."""
     first, *links = _split(statement, " = ")
-    if len(links) < 2:
+    if len(statement) < LONG or len(links) < 2 or any("," in link for link in links[:-1]):
         return statement
     return _environment("aligned", [f"{first} &= {links[0]}", *(f"&= {link}" for link in links[1:])])
 

@@ -94,7 +94,7 @@ def _require_length(length: int, source: Source, limits: Limits) -> None:
     if length > limits.header_bytes:
         raise HeaderTooLargeError(
             f"{source.label} claims a header of {length} bytes, the limit is {limits.header_bytes}; it was not read",
-            fix=_byte_order(length, source),
+            fix=_byte_order(length, source) or "is it a safetensors file? it begins with its header's length",
         )
     if length > source.size - 8:
         raise HeaderTooLargeError(
