@@ -27,7 +27,9 @@ LAYOUT = """
 .stMainBlockContainer { padding-top: 4.5rem; }
 .katex-display { overflow-x: auto; overflow-y: hidden; }
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { color: inherit; opacity: 1; }
+[data-testid=stCode] :is(.comment, .unchanged, .parameter) { color: inherit !important; }
 """
+BUTTONS_IN_THE_DARK = "[kind=primary], [kind=primary] * { color: #0E1117 !important; }"
 LARGE = ":root { font-size: 20px; }"  # a projector's last row reads it
 LARGE_IN_PICTURES = 18
 AT_ONCE = 2  # equations on a card; more would be longer than the picture beside them
@@ -38,8 +40,9 @@ INK = {"light": "#31333F", "dark": "#FAFAFA"}  # the page's own; plotly's defaul
 
 
 def style() -> None:
-    """Set the size of the letters: a reader's, or a classroom's."""
-    st.html(f"<style>{LAYOUT}{LARGE if teaching() else ''}</style>")
+    """Set the size of the letters, a reader's or a classroom's, and contrast where the theme has too little."""
+    dark = st.context.theme.type == "dark"
+    st.html(f"<style>{LAYOUT}{LARGE if teaching() else ''}{BUTTONS_IN_THE_DARK if dark else ''}</style>")
 
 
 def teaching() -> bool:

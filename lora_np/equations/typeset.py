@@ -2,10 +2,12 @@
 
 import re
 
-LONG = 40
-"""Letters of TeX: a chain that is shorter stays on one line."""
+LONG, WIDE = 20, 33
+"""Letters: a chain that is shorter, or an equation that is less wide, stays on one line."""
 
-_TOKEN = re.compile(r"\\begin\{\w+\}|\\end\{\w+\}|\\q?quad\b|\\[A-Za-z]+|\\.|[{}()\[\]]| = |.", re.DOTALL)
+_TOKEN = re.compile(
+    r"\\begin\{\w+\}|\\end\{\w+\}|\\q?quad\b|\\[A-Za-z]+|\\.|[{}()\[\]]| = | \+ |.", re.DOTALL
+)
 
 
 def in_lines(latex: str) -> str:
@@ -34,11 +36,25 @@ def _implied(statement: str) -> list[str]:
 
 
 def _chain(statement: str) -> str:
-    """Put the links of a long chain of equalities under each other; several statements are no chain."""
+    """Put the links of a long equation under each other, a single one only where it is wide; no list of statements."""
     first, *links = _split(statement, " = ")
-    if len(statement) < LONG or len(links) < 2 or any("," in link for link in links[:-1]):
+    several = any("," in link.replace(r"\,", "") for link in links[:-1])
+    if several or _width(statement) < (WIDE if len(links) == 1 else LONG) or not links:
         return statement
+    if len(links) == 1:
+        return _environment("aligned", [f"& {first}", *_sum(f"&= {links[0]}")])
     return _environment("aligned", [f"{first} &= {links[0]}", *(f"&= {link}" for link in links[1:])])
+
+
+def _sum(line: str) -> list[str]:
+    """Break a line that is still wide before its last plus sign."""
+    *terms, last = _split(line, " + ")
+    return [" + ".join(terms), rf"&\quad + {last}"] if terms and _width(line) >= WIDE else [line]
+
+
+def _width(latex: str) -> int:
+    """Count the letters that are set: a command is one, and what only places them is none."""
+    return len(re.sub(r"[{}_^&\s]", "", re.sub(r"\\[,;!: ]", "", re.sub(r"\\[A-Za-z]+", "x", latex))))
 
 
 def _environment(name: str, lines: list[str]) -> str:
