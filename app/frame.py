@@ -8,6 +8,7 @@ it is not one of the control's values.
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import dedent
 from time import perf_counter
 from typing import Any
@@ -23,14 +24,7 @@ from lora_np.figures.chart import Chart, csv_text, in_seconds
 URL = "query-params"  # bind=URL: the control's value stands in the address
 TAGS = {"measured": "green", "computed": "blue", "quoted": "violet"}
 PLOTLY = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2}}
-LAYOUT = """
-.stMainBlockContainer { padding-top: 4.5rem; }
-.katex-display { overflow-x: auto; overflow-y: hidden; }
-[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { color: inherit; opacity: 1; }
-[data-testid=stCode] :is(.comment, .unchanged, .parameter) { color: inherit !important; }
-"""
-BUTTONS_IN_THE_DARK = "[kind=primary], [kind=primary] * { color: #0E1117 !important; }"
-LARGE = ":root { font-size: 20px; }"  # a projector's last row reads it
+STYLES = Path(__file__).parent / "styles"
 LARGE_IN_PICTURES = 18
 AT_ONCE = 2  # equations on a card; more would be longer than the picture beside them
 INK = {"light": "#31333F", "dark": "#FAFAFA"}  # the page's own; plotly's default is too pale to read
@@ -40,9 +34,10 @@ INK = {"light": "#31333F", "dark": "#FAFAFA"}  # the page's own; plotly's defaul
 
 
 def style() -> None:
-    """Set the size of the letters, a reader's or a classroom's, and contrast where the theme has too little."""
-    dark = st.context.theme.type == "dark"
-    st.html(f"<style>{LAYOUT}{LARGE if teaching() else ''}{BUTTONS_IN_THE_DARK if dark else ''}</style>")
+    """Set how the page looks: its layout, contrast in its scheme, and a classroom's large letters."""
+    scheme = str(st.context.theme.type)
+    for name in ("page", *([scheme] if scheme in INK else []), *(["large"] if teaching() else [])):
+        st.html(STYLES / f"{name}.css")
 
 
 def teaching() -> bool:

@@ -46,6 +46,16 @@ def test_no_serious_violation(path, scheme, server, visit, axe):
     assert violations(visitor.page, axe) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_violation_behind_the_tabs_of_a_card(scheme, server, visit, axe):
+    visitor = visit(scheme)
+    visitor.open(f"{server}/rank?shapes=true&teacher=true")
+    for name in ("Code", "Numbers", "Take along"):
+        visitor.page.get_by_role("tab", name=name).first.click()
+        visitor.drawn()
+        assert violations(visitor.page, axe) == []
+
+
 def test_the_rules_find_what_is_planted(server, visit, axe):
     """A picture without words and pale letters: the check sees both."""
     visitor = visit()
