@@ -8,7 +8,11 @@ from lora_np.equations import EQUATIONS
 from lora_np.equations.symbols import SYMBOLS
 from lora_np.equations.typeset import in_lines
 
-FORMS = [(entry.key, text) for entry in EQUATIONS.values() for text in {entry.latex, entry.latex_row}]
+FORMS = [
+    (entry.key, text)
+    for entry in EQUATIONS.values()
+    for text in dict.fromkeys((entry.latex, entry.latex_row))
+]
 LAYOUT = re.compile(r"\\(begin|end)\{(gathered|aligned)\}|\\\\|&|\\q?quad|\s")
 
 
