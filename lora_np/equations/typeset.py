@@ -2,8 +2,8 @@
 
 import re
 
-LONG, WIDE = 20, 33
-"""Letters: a chain that is shorter, or an equation that is less wide, stays on one line."""
+SHORT, LONG, WIDE = 6, 20, 33
+"""Letters: a left side that keeps its line, a chain and an equation that are broken."""
 
 _TOKEN = re.compile(
     r"\\begin\{\w+\}|\\end\{\w+\}|\\q?quad\b|\\[A-Za-z]+|\\.|[{}()\[\]]| = | \+ |.", re.DOTALL
@@ -41,8 +41,10 @@ def _chain(statement: str) -> str:
     several = any("," in link.replace(r"\,", "") for link in links[:-1])
     if several or _width(statement) < (WIDE if len(links) == 1 else LONG) or not links:
         return statement
-    if len(links) == 1:
+    if len(links) == 1 and _width(first) > SHORT:
         return _environment("aligned", [f"& {first}", *_sum(f"&= {links[0]}")])
+    if len(links) == 1:
+        return _environment("aligned", _sum(f"{first} &= {links[0]}"))
     return _environment("aligned", [f"{first} &= {links[0]}", *(f"&= {link}" for link in links[1:])])
 
 
