@@ -21,6 +21,7 @@ def test_breaking_a_formula_changes_nothing_but_the_layout(key, latex):
     """What is left without spaces, breaks and environments is the same; environments come in pairs."""
     lines = in_lines(latex)
     assert LAYOUT.sub("", lines) == LAYOUT.sub("", latex)
+    assert ("&" in lines) <= (r"\begin{" in lines)
     for name in ("gathered", "aligned"):
         assert lines.count(rf"\begin{{{name}}}") == lines.count(rf"\end{{{name}}}")
 

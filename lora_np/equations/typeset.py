@@ -44,7 +44,8 @@ def _chain(statement: str) -> str:
     if len(links) == 1 and _width(first) > SHORT:
         return _environment("aligned", [f"& {first}", *_sum(f"&= {links[0]}")])
     if len(links) == 1:
-        return _environment("aligned", _sum(f"{first} &= {links[0]}"))
+        lines = _sum(f"{first} &= {links[0]}")
+        return statement if len(lines) == 1 else _environment("aligned", lines)
     return _environment("aligned", [f"{first} &= {links[0]}", *(f"&= {link}" for link in links[1:])])
 
 
