@@ -46,11 +46,14 @@ def thin_svd(adapter: LoraAdapter, *, kernels: Kernels = REFERENCE) -> SVD:
 def increment_norm(found: SVD) -> float:
     """Give ‖ΔW‖_F of a decomposed increment: √(σ1² + σ2² + …).  [increment-relative]
 
+    Raises `ConfigError` for anything else.
+
     >>> import numpy as np
     >>> from lora_np.lora import LoraParams
     >>> increment_norm(thin_svd(LoraAdapter(LoraParams(B=np.eye(2), A=np.diag([3.0, 4.0])), scale=1.0)))
     5.0
     """
+    checks.require_instance("found", found, SVD, "give what thin_svd returns")
     return math.hypot(*(float(value) for value in found.sigma))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lora_np import checks
 from lora_np._typing import Array, Float
 from lora_np.adapters.adapter import LoraAdapter
 from lora_np.adapters.inspection import cosine, frobenius, numbers_saved, thin_svd
@@ -114,7 +115,7 @@ def module_report(
 def likeness(one: SVD, other: SVD) -> Likeness | None:
     """Compare two decomposed increments of one weight; None where one is zero.  [increment-cosine] [subspace-phi]
 
-    Raises `ShapeError`.
+    Raises `ShapeError`, and `ConfigError` for what is no decomposition.
 
     >>> import numpy as np
     >>> from lora_np.lora import LoraParams
@@ -122,6 +123,8 @@ def likeness(one: SVD, other: SVD) -> Likeness | None:
     >>> round(likeness(found, found).cosine, 12), likeness(found, found).outputs
     (1.0, (1.0, 1.0))
     """
+    for name, found in (("one", one), ("other", other)):
+        checks.require_instance(name, found, SVD, "give what thin_svd returns")
     if not _has_direction(one) or not _has_direction(other):
         return None
     alike = cosine(one, other)  # also raises where the shapes differ
