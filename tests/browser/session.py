@@ -4,6 +4,8 @@ Twenty Chromiums would measure Chromium.  This speaks the same protocol with the
 keeps what a page must keep: nothing.
 """
 
+from contextlib import ExitStack
+
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
@@ -17,7 +19,10 @@ class Session:
 
     def __init__(self, address: str) -> None:
         where = address.replace("http", "ws", 1) + "/_stcore/stream"
-        self.socket = connect(where, subprotocols=["streamlit"], max_size=LARGEST_MESSAGE)
+        self.open_until = ExitStack()
+        self.socket = self.open_until.enter_context(
+            connect(where, subprotocols=["streamlit"], max_size=LARGEST_MESSAGE)
+        )
 
     def open(self, path: str, query: str = "") -> bool:
         """Ask for a room; tell whether it was drawn to its end, with pictures and without an error."""
@@ -40,4 +45,4 @@ class Session:
 
     def close(self) -> None:
         """Leave."""
-        self.socket.close()
+        self.open_until.close()
