@@ -82,7 +82,7 @@ with st.expander(f"The {phase}, operation by operation"):
                 alt=f"The operations of {form}, {phase}, with FLOPs and bytes",
             )
 
-st.subheader("What does a clock say?", anchor=False)
+st.header("What does a clock say?", anchor=False)
 here, fits = (tokens, d, k, r), cost.measurable(tokens, d, k, r)
 timed = work(
     "Measure it on this machine",

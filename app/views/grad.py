@@ -56,7 +56,7 @@ frame.numbers(
     ("Best step, forward", figures.power(curves.best["forward"]), "measured"),
     ("Best step, central", figures.power(curves.best["central"]), "measured"),
 )
-st.subheader("The sum that makes this cell", anchor=False)
+st.header("The sum that makes this cell", anchor=False)
 for part in scene.sums:
     st.latex(figures.written_out(scene, part))
 with st.expander("Where g_Y comes from"):
@@ -81,7 +81,7 @@ frame.show(
     code=grad.CODE_OF_SUM,
     snippet=frame.script(grad.SUM, **state),
 )
-st.subheader("The same gradient by five roads", anchor=False)
+st.header("The same gradient by five roads", anchor=False)
 st.dataframe(figures.side_by_side(scene), hide_index=True, alt="Every cell of the gradient by every road.")
 frame.show(
     figures.roads_chart(scene, h=float(h)),

@@ -33,7 +33,7 @@ frame.numbers(
 )
 picture = st.container()  # filled last: how it is drawn is chosen below
 
-st.subheader("Which door is yours?", anchor=False)
+st.header("Which door is yours?", anchor=False)
 DOORS = (
     ("Student", "What is rank, and why can two strips stand for a square?", "See what rank is", "rank", {}),
     (

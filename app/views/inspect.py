@@ -176,7 +176,7 @@ elif whole.unchanged:
 else:
     st.info("Drop the base weights to see what a merge would lose.")
 
-st.subheader("All modules", anchor=False)
+st.header("All modules", anchor=False)
 table = figures.modules_table(scene, energy=energy)
 st.dataframe(table, hide_index=True, alt=f"Table: {whole.modules} modules with their sizes, norms and ranks.")
 st.download_button(

@@ -62,7 +62,7 @@ frame.numbers(
     ("Merges, unmerges", f"{'yes' if row.merges else 'no'}, {'yes' if row.unmerges else 'no'}", "computed"),
 )
 
-st.subheader("The lines that differ", anchor=False)
+st.header("The lines that differ", anchor=False)
 checks = st.toggle(
     "With the checks of bad input",
     key="with_checks",
@@ -94,7 +94,7 @@ with card:
         methods.equations_of(name), {"W_0": (outputs, inputs), "r": (rank,), "d": (outputs,), "k": (inputs,)}
     )
 
-st.subheader("All methods beside LoRA", anchor=False)
+st.header("All methods beside LoRA", anchor=False)
 frame.show(
     figures.line_bars(rows, chosen=name),
     key="methods_lines",
@@ -121,7 +121,7 @@ frame.show(
     snippet=frame.script(methods.RANK, rank=rank),
 )
 
-st.subheader("Where released software departs from the paper", anchor=False)
+st.header("Where released software departs from the paper", anchor=False)
 departures = methods.departures_of(name)
 if departures:
     st.markdown(

@@ -96,7 +96,7 @@ else:
         "The curves over seeds are not on this machine: `python -m lora_np.training.experiments` makes them."
     )
 
-st.subheader("Try it on this machine", anchor=False)
+st.header("Try it on this machine", anchor=False)
 slow = criterion == "removal"
 ended = work(
     "Prune while adapting",

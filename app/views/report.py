@@ -85,7 +85,7 @@ frame.show(
     snippet=frame.script(report.ERRORS, everything=everything),
 )
 
-st.subheader(f"What was found in {name}", anchor=False)
+st.header(f"What was found in {name}", anchor=False)
 if found:
     st.dataframe(
         report.listed(found),
@@ -120,7 +120,7 @@ with st.expander("Where PEFT departs from the papers, whether or not a vector ca
         alt="Departures: method, verdict, what the paper says, what PEFT does, what comes of it, what is done here",
     )
 
-st.subheader("Ask again", anchor=False)
+st.header("Ask again", anchor=False)
 asked = "lora" if method == report.ALL else method
 again = work(
     f"Ask our own four about {asked}, here",

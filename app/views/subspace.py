@@ -100,7 +100,7 @@ st.caption(
     f"{subspace.ADAPTING[0]} steps, one learning rate for all sets, {len(subspace.SEEDS)} seeds."
 )
 
-st.subheader("Where do the numbers help most?", anchor=False)
+st.header("Where do the numbers help most?", anchor=False)
 if view == "same budget":
     frame.show(
         figures.budget_dots(rows, subspace.of_the_grid(records), before=turned),
@@ -144,7 +144,7 @@ else:
         ),
     )
 
-st.subheader("Do two adapters find the same directions?", anchor=False)
+st.header("Do two adapters find the same directions?", anchor=False)
 frame.show(
     figures.phi_heatmap(phi, beyond_chance=chance),
     key="sub_phi",
@@ -180,7 +180,7 @@ frame.show(
     ),
 )
 
-st.subheader("What does the increment amplify?", anchor=False)
+st.header("What does the increment amplify?", anchor=False)
 frame.show(
     figures.strength_bars(strengths, matrix=matrix, rank=rank),
     key="sub_strength",
@@ -206,7 +206,7 @@ frame.show(
     ),
 )
 
-st.subheader("Train some of it again, here", anchor=False)
+st.header("Train some of it again, here", anchor=False)
 st.markdown(
     f"Nine runs, three sets at three ranks, {subspace.LIVE_STEPS} steps each, from the shipped transformer: shorter "
     "than the runs above, and held against the same short runs as they ship."
