@@ -34,7 +34,7 @@ STOPS = (
     ),
     Stop(
         "grad",
-        {"grad_of": "B", "cell_B": "2,1"},
+        {"grad_of": "B", "grad_cell_B": "2,1"},
         "Training needs slopes: each cell of one is a short sum, made by hand.",
     ),
     Stop("train", {}, "Press Start: the loss falls, and the increment grows one direction after another."),

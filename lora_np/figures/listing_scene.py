@@ -80,7 +80,7 @@ def taken_over(name: str) -> list[str]:
     """List the parts that a method takes from LoRA as they are.
 
     >>> taken_over("lora-plus")
-    ['scaling', 'init', 'forward', 'backward', 'merge', 'unmerge']
+    ['forward', 'backward', 'scaling', 'init', 'merge', 'unmerge']
     """
     return [part for part in PARTS if part_of(name, part) is part_of("lora", part) is not None]
 
