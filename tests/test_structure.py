@@ -39,6 +39,9 @@ HOMES = {  # third-party package -> the only places that may import it
     "rich": ("cli", "bench/", "conformance/"),
     "typer": ("cli", "__main__"),
     "threadpoolctl": ("backends/", "bench/", "conformance/"),
+    "jupytext": ("teach/lessons", "teach/build/"),
+    "nbformat": ("teach/build/",),
+    "watchfiles": ("cli/tutorials",),
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 KEY = re.compile(r"(?<![\w\])])\[([a-z0-9]+(?:-[a-z0-9]+)+)\]")
@@ -102,7 +105,7 @@ def test_importing_loads_no_optional_package():
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
     )
-    optional = HOMES.keys() | {"pandas", "jupytext", "jaxtyping", "scipy", "hypothesis", "joblib"}
+    optional = HOMES.keys() | {"pandas", "jaxtyping", "scipy", "hypothesis", "joblib"}
     assert not loaded & optional
 
 
