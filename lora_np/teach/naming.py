@@ -75,47 +75,55 @@ def _is_near(trial: Trial, name: str, made: Array) -> bool:
 
 
 def _by_the_oracle(wrong: Sequence[Trial]) -> Problem | None:
+    """Ask the oracle's table; one factor in the exercise's own letters says more than its generic names."""
+    factor, in_letters = _factor(wrong)
+    if factor and in_letters and not wrong[0].task.oracle:
+        return Problem("ConstantFactor", factor)
     found: list[list[Diagnosis]] = []
     for trial in wrong:
         numbers = {name: trial.got[name] for name in trial.case.outputs if not trial.of_other_shape(name)}
         found.append(diagnoses(trial.case, numbers))
     one = verdict(found)
-    if one is None:
-        return None
-    if one.name in LAST_RESORTS:
-        factor = _factor(wrong)
-        if factor is not None:
-            return Problem("ConstantFactor", factor)
+    if one is None or (one.name in LAST_RESORTS and factor):
+        return Problem("ConstantFactor", factor) if factor else None
+    if one.name in LAST_RESORTS and wrong[0].want[one.output].size == 1:
+        return None  # any two numbers differ by one factor
     return Problem(one.name, f"{one.output}: {one.sentence}")
 
 
-def _factor(wrong: Sequence[Trial]) -> str | None:
-    """Say by which factor all wrong outputs are off, in the letters of the exercise if they explain it every time."""
+POWERS = (("1/{}", -1.0), ("{}", 1.0), ("1/√{}", -0.5), ("√{}", 0.5), ("{}²", 2.0), ("1/{}²", -2.0))
+
+
+def _factor(wrong: Sequence[Trial]) -> tuple[str, bool]:
+    """Say by which factor the first wrong output is off in every case, and whether a letter explains it; else ""."""
     name = wrong[0].wrong[0]
-    factors = [_factor_of(trial, name) for trial in wrong if name in trial.wrong]
-    if any(factor is None for factor in factors):
-        return None
     known = [trial for trial in wrong if name in trial.wrong]
-    count = f"all {known[0].want[name].size} elements of {name} are off by {factors[0]:.6g}"
+    factors = [_factor_of(trial, name) for trial in known]
+    if None in factors or (len(known) == 1 and known[0].want[name].size == 1):
+        return "", False
+    size = known[0].want[name].size
+    what = f"all {size} elements of {name} are" if size > 1 else f"{name} is"
+    count = f"{what} off by {factors[0]:.6g}"
+    values = [_letters(trial) for trial in known]
     for letter in ("r", "s", "N", "d", "k"):
-        for words, power in (
-            ("1/{}", -1.0),
-            ("{}", 1.0),
-            ("1/√{}", -0.5),
-            ("√{}", 0.5),
-            ("{}²", 2.0),
-            ("1/{}²", -2.0),
-        ):
-            values = [_letters(trial).get(letter) for trial in known]
-            if all(
-                v is not None and v > 0 and f is not None and abs(f - v**power) <= NEAR * abs(f)
-                for v, f in zip(values, factors, strict=True)
-            ) and any(v != 1 for v in values):
-                return f"{count} = {words.format(letter)}"
-    same = all(
-        f is not None and factors[0] is not None and abs(f - factors[0]) <= NEAR * abs(f) for f in factors
+        for words, power in POWERS:
+            if _explains(letter, power, values, factors):
+                return f"{count} = {words.format(letter)}", True
+    if all(_equal(factor, factors[0]) for factor in factors):
+        return f"{count}, in every case", False
+    return "", False
+
+
+def _explains(letter: str, power: float, values: list[dict[str, float]], factors: list[float | None]) -> bool:
+    """Tell whether a power of one letter is the factor in every case, and not 1 in all of them."""
+    letters = [found.get(letter, 0.0) for found in values]
+    return min(letters) > 0 and all(
+        _equal(factor, value**power) for factor, value in zip(factors, letters, strict=True)
     )
-    return count + (", in every case" if same else ", in this case") if same or len(factors) == 1 else None
+
+
+def _equal(factor: float | None, value: float | None) -> bool:
+    return factor is not None and value is not None and abs(factor - value) <= NEAR * abs(value)
 
 
 def _factor_of(trial: Trial, name: str) -> float | None:
