@@ -147,13 +147,18 @@ def prose(
     <BLANKLINE>
     *After training, add the increment to the weight: inference then costs what it did before.*
     """
+    typeset = EQUATION_LINE.sub(lambda found: equation_text(found[1], row_form=row_form), text)
+    return linked(typeset, app=app, to_lesson=to_lesson)
 
-    def linked(found: re.Match[str]) -> str:
+
+def linked(text: str, *, app: str = APP, to_lesson: Callable[[Lesson], str]) -> str:
+    """Give the links of a text their addresses."""
+
+    def address(found: re.Match[str]) -> str:
         label, kind, target = found.groups()
         return f"{label}({to_lesson(lesson(target)) if kind == 'lesson' else app + room_address(target)})"
 
-    typeset = EQUATION_LINE.sub(lambda found: equation_text(found[1], row_form=row_form), text)
-    return LINK.sub(linked, typeset)
+    return LINK.sub(address, text)
 
 
 def equation_text(key: str, *, row_form: bool = False) -> str:
