@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, conformance, inspect, params, serve, vectors, verify
+from lora_np.cli import bench, conformance, inspect, params, serve, tutorials, vectors, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -16,4 +16,5 @@ app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("conformance")(conformance.conformance)
 app.command("app")(serve.serve)
+app.add_typer(tutorials.app, name="tutorials")
 app.add_typer(vectors.app, name="vectors")

@@ -30,6 +30,16 @@ PLACES: Mapping[str, Callable[[Lesson], str]] = {
     "otter/{}.ipynb": otter_master,
 }
 
+WORDS: Mapping[str, str] = {
+    "student/scripts": "for students: any editor",
+    "student/notebooks": "for students: Jupyter; nbgrader reads them too",
+    "solutions": "for teachers: with the answers, and why they are right",
+    "nbgrader/source": "a course folder: nbgrader generate_assignment NAME",
+    "otter": "masters: otter assign NAME.ipynb DIR",
+    f"{TOP}.zip": "the student's files, for a machine without internet",
+}
+"""What is where, in a line each."""
+
 
 def contents(lesson: Lesson) -> dict[str, bytes]:
     """Make every file of a lesson, by its path; an error of the lesson names it."""
@@ -114,4 +124,4 @@ def _digest_of(path: Path) -> str:
     return _digest(path.read_bytes()) if path.is_file() and not path.is_symlink() else ""
 
 
-__all__ = ["MANIFEST", "PLACES", "build", "contents", "refuse_to_overwrite"]
+__all__ = ["MANIFEST", "PLACES", "WORDS", "build", "contents", "refuse_to_overwrite"]

@@ -52,7 +52,7 @@ class Part(NamedTuple):
 def parts(text: str) -> tuple[Part, ...]:
     """Split a lesson and say of each cell which exercise it belongs to; an exercise is worth its stars in points."""
     found = cells(text)
-    stars = {id: len(mark) for cell in found for id, mark in _HEADING.findall(cell.text)}
+    stars = {id: len(marks) for cell in found for id, marks in _HEADING.findall(cell.text)}
     result = []
     for place, cell in enumerate(found):
         mine = {"exercise", "check"} & set(cell.tags)
