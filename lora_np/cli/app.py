@@ -2,7 +2,7 @@
 
 import typer
 
-from lora_np.cli import bench, conformance, inspect, params, serve, tutorials, vectors, verify
+from lora_np.cli import bench, conformance, grade, inspect, params, serve, tutorials, vectors, verify
 
 app = typer.Typer(
     help="LoRA and LoRAPrune in NumPy: count, verify, measure, look.",
@@ -15,6 +15,7 @@ app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("conformance")(conformance.conformance)
+app.command("grade")(grade.grade)
 app.command("app")(serve.serve)
 app.add_typer(tutorials.app, name="tutorials")
 app.add_typer(vectors.app, name="vectors")
