@@ -53,7 +53,9 @@ rng = np.random.default_rng(0)
 b, a, s, g, eta = 1.0, 2.0, 1.0, 3.0, 0.1
 b_next, a_next = b - eta * s * g * a, a - eta * s * b * g
 moved = s * (b_next * a_next - b * a)
-print(f"b {b_next:.1f}, a {a_next:.1f}, increment {b_next * a_next:.2f}, a weight of 10 goes to {10 + moved:.2f}")
+print(
+    f"b {b_next:.1f}, a {a_next:.1f}, increment {b_next * a_next:.2f}, a weight of 10 goes to {10 + moved:.2f}"
+)
 print(f"plain step {-eta * g:.2f}, LoRA's step {moved:.2f}, ratio {moved / (-eta * g):.1f}")
 
 # %% [markdown]
@@ -126,7 +128,9 @@ assert np.allclose(one, effective_update(G, start, scale=s, lr=eta) + W0 + s * s
 
 # %%
 wide, thin = 2 * 768 * 768, 2 * 8 * (768 + 768)
-print(f"Adam's averages: {wide:,} numbers for the weight, {thin:,} for the factors, {wide // thin} times fewer")
+print(
+    f"Adam's averages: {wide:,} numbers for the weight, {thin:,} for the factors, {wide // thin} times fewer"
+)
 
 # %% [markdown]
 # ### Exercise 10.1 ★ · One step of the optimizer
@@ -138,6 +142,7 @@ print(f"Adam's averages: {wide:,} numbers for the weight, {thin:,} for the facto
 # With the numbers from above, as 1 × 1 matrices: W = 10, B = 1, A = 2, gW = 3, scale = 1, lr = 0.1 gives 0.4, 1.7
 # and 10 − 1.32 = 8.68.
 
+
 # %% tags=["exercise"]
 def step(W, B, A, gW, scale, lr):
     """Return B_next, A_next, W_next."""
@@ -146,6 +151,7 @@ def step(W, B, A, gW, scale, lr):
     A_next = A - lr * scale * B.T @ gW
     return B_next, A_next, W + scale * (B_next @ A_next - B @ A)
     # END SOLUTION
+
 
 # %% tags=["check"]
 check("10.1", step)
@@ -220,6 +226,7 @@ picture(optimizer.orders(optimizer_scene.update_scene(4, 8, steps=5)))
 #
 # With 1 × 1 matrices B = 1, A = 2, gW = 3, scale = 1, lr = 0.1: −1.5 and 0.18.
 
+
 # %% tags=["exercise"]
 def orders(B, A, gW, scale, lr):
     """Return first, second: the parts of the weight's change that are linear and quadratic in lr."""
@@ -228,6 +235,7 @@ def orders(B, A, gW, scale, lr):
     second = lr**2 * scale**3 * ((gW @ A.T) @ (B.T @ gW))
     return first, second
     # END SOLUTION
+
 
 # %% tags=["check"]
 check("10.2", orders)
@@ -286,7 +294,9 @@ assert np.allclose(s * (gB @ p.A + p.B @ gA), effective_gradient(G, p, scale=s))
 
 # %%
 for b, a in ((1.0, 2.0), (2.0, 1.0), (4.0, 0.5)):
-    print(f"b = {b}, a = {a}: increment {b * a}, a² = {a * a}, first order {-0.1 * (3 * a**2 + b**2 * 3):.3f}")
+    print(
+        f"b = {b}, a = {a}: increment {b * a}, a² = {a * a}, first order {-0.1 * (3 * a**2 + b**2 * 3):.3f}"
+    )
 
 # %% [markdown]
 # The weight does not decide the step. How it is split between B and A decides, too. The true gradient G has no
@@ -363,6 +373,7 @@ assert (total / 32 == -2 * 0.5 * G).all()
 # Example: d = k = r = 1, gW = 1, lr = 0.5, two draws with B = 1, A = 1 and B = 1, A = −1. Each update is
 # −0.5 · (1 + 1) = −1, and so is their mean. Think before you average: what is the mean of A here?
 
+
 # %% tags=["exercise"]
 def mean_update(gW, Bs, As, lr):
     """Return the mean over all draws of -lr (gW A^T A + B B^T gW)."""
@@ -370,6 +381,7 @@ def mean_update(gW, Bs, As, lr):
     updates = [-lr * (gW @ A.T @ A + B @ B.T @ gW) for B, A in zip(Bs, As, strict=True)]
     return sum(updates) / len(updates)
     # END SOLUTION
+
 
 # %% tags=["check"]
 check("10.3", mean_update)
@@ -446,6 +458,7 @@ assert np.allclose(additive_weight(W0, moved, scale=0.5), additive_weight(W0, p,
 # Example: gW = [[1, 2, 3, 4], [5, 6, 7, 8]], rank = 2, scale = 1. gB = [[1 + 3, 2 + 4], [5 + 7, 6 + 8]] = [[4, 6], [12,
 # 14]]. There is only one block of rows, so gA = gW.
 
+
 # %% tags=["exercise"]
 def additive_gradients(gW, rank, scale):
     """Return gB, gA."""
@@ -455,6 +468,7 @@ def additive_gradients(gW, rank, scale):
     gA = scale * gW.reshape(d // rank, rank, k).sum(axis=0)
     return gB, gA
     # END SOLUTION
+
 
 # %% tags=["check"]
 check("10.4", additive_gradients)
@@ -513,12 +527,14 @@ check("10.4", additive_gradients)
 #
 # d) it is half as long
 
+
 # %% tags=["exercise"]
 def quiz():
     """Return your five letters."""
     # BEGIN SOLUTION
     return "c", "a", "d", "b", "b"
     # END SOLUTION
+
 
 # %% tags=["check"]
 check("10.quiz", quiz)
