@@ -26,8 +26,8 @@ from lora_np.teach import check, hint, picture
 # - The target is t = 5. The error is e = y − t = 0.3.
 # - The loss is L = ½ e² = 0.045.
 #
-# Remove the **large** weight 3: y becomes 5, and the loss falls to 0. Remove the **small** weight 0.5: y becomes
-# 0.3, and the loss jumps to 11.045. The small weight does the work, because its input is large.
+# Remove the **large** weight 3: y becomes 5, and the loss falls to 0. Remove the **small** weight 0.5: y
+# becomes 0.3, and the loss jumps to 11.045. The small weight does the work, because its input is large.
 
 # %%
 x, w, t = np.array([0.1, 10.0]), np.array([3.0, 0.5]), 5.0
@@ -48,17 +48,18 @@ assert np.allclose(f, [0.045, -11.0])
 assert np.allclose(f**2, [0.002025, 121])
 
 # %% [markdown]
-# We write f for *loss before − loss after*. It is negative where the weight was needed. The importance of a set S of
-# weights is the square of it:
+# We write f for *loss before − loss after*. It is negative where the weight was needed. The importance of a
+# set S of weights is the square of it:
 #
 # [prune-true]
 #
 # So the large weight has importance 0.002025, the small one 121. Magnitude had it backwards.
 #
-# The square has a price: it forgets the sign. A weight whose removal would *help* a lot counts as important, too.
+# The square has a price: it forgets the sign. A weight whose removal would *help* a lot counts as
+# important, too.
 #
-# To know f we removed each weight and computed the loss again. That is called *leave one out*. It is the truth, and
-# it is slow: one forward pass for each candidate. The engine has it as `true_removal_loss`.
+# To know f we removed each weight and computed the loss again. That is called *leave one out*. It is the
+# truth, and it is slow: one forward pass for each candidate. The engine has it as `true_removal_loss`.
 
 # %%
 W, X, T = (
@@ -80,11 +81,12 @@ assert np.allclose(truth.squared, f**2)
 # %% [markdown]
 # ### Exercise 12.1 ★ · Leave one out
 #
-# A layer has weights W (d, k). X (N, k) holds inputs, T (N, d) targets, and the loss is L = ½ Σ (X Wᵀ − T)², summed
-# over all rows and outputs. To *remove input j* is to set column j of W to zero, and nothing else.
+# A layer has weights W (d, k). X (N, k) holds inputs, T (N, d) targets, and the loss is L = ½ Σ (X Wᵀ −
+# T)², summed over all rows and outputs. To *remove input j* is to set column j of W to zero, and nothing
+# else.
 #
-# Write `removal(X, W, T)`. Return f, of shape (k,): for each j, the loss with all of W minus the loss without column
-# j. Do not change W itself.
+# Write `removal(X, W, T)`. Return f, of shape (k,): for each j, the loss with all of W minus the loss
+# without column j. Do not change W itself.
 #
 # Example: X = [[0.1, 10]], W = [[3, 0.5]], T = [[5]] gives [0.045, −11].
 
@@ -112,11 +114,12 @@ check("12.1", removal)
 # %% [markdown]
 # ## Removing is a step
 #
-# Setting a weight to zero sounds like surgery. It is only a step: W moves to W + V, and on the set S the step is
-# V = −W. Everywhere else V = 0.
+# Setting a weight to zero sounds like surgery. It is only a step: W moves to W + V, and on the set S the
+# step is V = −W. Everywhere else V = 0.
 #
-# With an adapter the weight in use is W = W₀ + s B A, of shape (d, k), with B (d, r) and A (r, k). The frozen W₀ may
-# not move. So the increment has to cancel it: on S, s B A becomes −W₀. (The equation leaves out s: s = 1.)
+# With an adapter the weight in use is W = W₀ + s B A, of shape (d, k), with B (d, r) and A (r, k). The
+# frozen W₀ may not move. So the increment has to cancel it: on S, s B A becomes −W₀. (The equation leaves
+# out s: s = 1.)
 #
 # [prune-f-removed]
 #
@@ -135,8 +138,8 @@ print("cancelling W0 and masking W agree")
 # %% [markdown]
 # ## The first term
 #
-# Let G (d, k) be the gradient of the loss: G_ij = ∂L/∂W_ij. For a small step V, the loss changes by about Σ G_ij V_ij.
-# That is what a gradient means. Now put in the step of removal, V = −W on S:
+# Let G (d, k) be the gradient of the loss: G_ij = ∂L/∂W_ij. For a small step V, the loss changes by about Σ
+# G_ij V_ij. That is what a gradient means. Now put in the step of removal, V = −W on S:
 #
 # loss after ≈ loss before − Σ over S of G_ij W_ij, so **f ≈ Σ over S of G_ij W_ij**.
 #
@@ -146,10 +149,11 @@ print("cancelling W0 and masking W agree")
 #
 # [prune-grad-sign]
 #
-# The step is −W, the gradient of f is −G. Minus times minus: plus. (A much-read text on LoRAPrune prints a minus here.
-# The square hides it, so nobody noticed.)
+# The step is −W, the gradient of f is −G. Minus times minus: plus. (A much-read text on LoRAPrune prints a
+# minus here. The square hides it, so nobody noticed.)
 #
-# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Then G ⊙ w = (0.03 · 3, 3 · 0.5) = (0.09, 1.5), weight by weight.
+# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Then G ⊙ w = (0.03 · 3, 3 · 0.5) = (0.09, 1.5), weight by
+# weight.
 
 # %%
 G = ((X @ W.T - T).T) @ X  # (1, 2), which is e times x
@@ -159,8 +163,9 @@ assert np.allclose(first, (G * W).sum(axis=0))
 assert np.allclose(first, [0.09, 1.5])
 
 # %% [markdown]
-# The first weight: predicted 0.09, truth 0.045. Twice too much, but small, and the sign is right. The second weight:
-# predicted +1.5, truth −11. **Even the sign is wrong.** Keep this in mind; we shall find the reason soon.
+# The first weight: predicted 0.09, truth 0.045. Twice too much, but small, and the sign is right. The
+# second weight: predicted +1.5, truth −11. **Even the sign is wrong.** Keep this in mind; we shall find the
+# reason soon.
 #
 # Still, squared, the *order* is right: 0.0081 against 2.25. Pruning needs only an order.
 
@@ -171,8 +176,8 @@ assert np.allclose(first**2, [0.0081, 2.25])
 # %% [markdown]
 # ### Exercise 12.2 ★ · The first term
 #
-# Given W (d, k) and its gradient G (d, k), write `first_term(W, G)`. Return the first-order prediction of f for every
-# **row** removed alone: shape (d,), with its sign, not squared.
+# Given W (d, k) and its gradient G (d, k), write `first_term(W, G)`. Return the first-order prediction of f
+# for every **row** removed alone: shape (d,), with its sign, not squared.
 #
 # Example: W = [[1, 2], [3, 4]] and G = [[1, −1], [1, 0.5]] give [1 · 1 − 1 · 2, 1 · 3 + 0.5 · 4] = [−1, 5].
 
@@ -191,17 +196,19 @@ check("12.2", first_term)
 # %% [markdown]
 # ## The second term
 #
-# Why did the first term say +1.5 where the truth is −11? A gradient is the slope *here*. The step goes far: the output
-# moves from 5.3 to 0.3. On the way the loss reaches its minimum, turns, and climbs. A slope does not know of turns.
+# Why did the first term say +1.5 where the truth is −11? A gradient is the slope *here*. The step goes far:
+# the output moves from 5.3 to 0.3. On the way the loss reaches its minimum, turns, and climbs. A slope does
+# not know of turns.
 #
-# The turn is the second derivative, H. For our loss, H_jj = x_j². It takes off half of "weight times H times weight":
+# The turn is the second derivative, H. For our loss, H_jj = x_j². It takes off half of "weight times H
+# times weight":
 #
 # f ≈ G · w − ½ w H w.
 #
 # [prune-taylor-2]
 #
-# By hand. First weight: 0.09 − ½ · (3 · 0.1)² = 0.09 − 0.045 = 0.045. Second: 1.5 − ½ · (0.5 · 10)² = 1.5 − 12.5 =
-# −11. Both are the truth exactly. They must be: the loss is quadratic, so the series ends here.
+# By hand. First weight: 0.09 − ½ · (3 · 0.1)² = 0.09 − 0.045 = 0.045. Second: 1.5 − ½ · (0.5 · 10)² = 1.5 −
+# 12.5 = −11. Both are the truth exactly. They must be: the loss is quadratic, so the series ends here.
 
 # %%
 second = prune.taylor_2(W, G, lambda V: (V @ X.T) @ X, columns(2))  # H V, for least squares
@@ -211,9 +218,9 @@ assert np.allclose(second, first - bend)
 assert np.allclose(second, truth.difference)
 
 # %% [markdown]
-# Why then does anybody stop at the first term? Because of the size of H. It has one entry for each *pair* of weights.
-# A layer with d = k = 4096 has 16,777,216 weights, and H has 281,474,976,710,656 entries. The gradient comes for free
-# with training; H does not.
+# Why then does anybody stop at the first term? Because of the size of H. It has one entry for each *pair*
+# of weights. A layer with d = k = 4096 has 16,777,216 weights, and H has 281,474,976,710,656 entries. The
+# gradient comes for free with training; H does not.
 
 # %%
 print(f"{4096**2:,} weights, {4096**4:,} entries of H")
@@ -221,9 +228,10 @@ print(f"{4096**2:,} weights, {4096**4:,} entries of H")
 # %% [markdown]
 # ### Exercise 12.3 ★★ · Both terms
 #
-# The loss is again L = ½ Σ (X Wᵀ − T)², with X (N, k), W (d, k), T (N, d). Write `both_terms(X, W, T)`. Return the
-# first term minus half the bend for each **column** removed alone: shape (k,). Do not remove anything: use the
-# gradient G = (X Wᵀ − T)ᵀ X (d, k), and the bend of column j, which is Σ_n Σ_i (X_nj W_ij)².
+# The loss is again L = ½ Σ (X Wᵀ − T)², with X (N, k), W (d, k), T (N, d). Write `both_terms(X, W, T)`.
+# Return the first term minus half the bend for each **column** removed alone: shape (k,). Do not remove
+# anything: use the gradient G = (X Wᵀ − T)ᵀ X (d, k), and the bend of column j, which is Σ_n Σ_i (X_nj
+# W_ij)².
 #
 # Example: X = [[0.1, 10]], W = [[3, 0.5]], T = [[5]] gives [0.045, −11], as above.
 
@@ -245,8 +253,8 @@ check("12.3", both_terms)
 # %% [markdown]
 # ## How wrong is the first term?
 #
-# Let the step be shorter. Remove only a share ε of a weight: V = −ε w. The first term is then ε G w. What it leaves
-# out is ½ ε² w H w and less. So **a tenth of the step leaves a hundredth of the error**.
+# Let the step be shorter. Remove only a share ε of a weight: V = −ε w. The first term is then ε G w. What
+# it leaves out is ½ ε² w H w and less. So **a tenth of the step leaves a hundredth of the error**.
 #
 # We try it with a loss that is *not* quadratic: the logistic loss log(1 + exp(−y)).
 
@@ -270,12 +278,14 @@ print("ratios", ratios.round())
 assert np.array_equal(ratios.round(), [100, 100])
 
 # %% [markdown]
-# Real pruning uses ε = 1, the whole weight. There, nothing promises that the first term is near. It has to be *tried*.
+# Real pruning uses ε = 1, the whole weight. There, nothing promises that the first term is near. It has to
+# be *tried*.
 #
 # ## A group: add first, or square first
 #
-# Hardware does not gain from single zeros. What makes a network smaller is a whole row, a column, a head: a *group*.
-# A group leaves together, so the step is −W on all of it, and the first term is the sum over all of it:
+# Hardware does not gain from single zeros. What makes a network smaller is a whole row, a column, a head: a
+# *group*. A group leaves together, so the step is −W on all of it, and the first term is the sum over all
+# of it:
 #
 # [prune-importance]
 #
@@ -296,17 +306,18 @@ for form in ("dot-squared", "sum-squared", "sum-abs"):
 assert [prune.importance(W_row, G_row, rows(1), form=form)[0] for form in prune.FORMS] == [0, 8, 4]
 
 # %% [markdown]
-# Which one is right? The first is what the expansion says. The other two never cancel; they measure how *busy* a
-# group is. Near a minimum, where the signed sum is mostly noise, busy can be the better guide. We shall measure it.
+# Which one is right? The first is what the expansion says. The other two never cancel; they measure how
+# *busy* a group is. Near a minimum, where the signed sum is mostly noise, busy can be the better guide. We
+# shall measure it.
 #
 # ### Exercise 12.4 ★★ · Heads
 #
-# A *head* is a block of rows: with d rows and q heads, head 0 is the first d / q rows, head 1 the next d / q, and so
-# on. Given W (d, k), G (d, k) and the whole number q, write `head_importance(W, G, q)`. Return the importance of every
-# head by the equation that adds first and squares last: shape (q,).
+# A *head* is a block of rows: with d rows and q heads, head 0 is the first d / q rows, head 1 the next d /
+# q, and so on. Given W (d, k), G (d, k) and the whole number q, write `head_importance(W, G, q)`. Return
+# the importance of every head by the equation that adds first and squares last: shape (q,).
 #
-# Example: W = [[1, 2], [3, 4]] and G = [[2, −1], [1, 0.5]]. With q = 2 the row sums are 0 and 5: [0, 25]. With q = 1:
-# [25].
+# Example: W = [[1, 2], [3, 4]] and G = [[2, −1], [1, 0.5]]. With q = 2 the row sums are 0 and 5: [0, 25].
+# With q = 1: [25].
 
 
 # %% tags=["exercise"]
@@ -329,13 +340,13 @@ assert np.allclose(blocks, prune.importance(W4, G4, heads(6, 3)))
 # %% [markdown]
 # ## The gradient for free
 #
-# A layer computes Y = X Wᵀ, with X (N, k) and Y (N, d). Backward hands it gY (N, d), the gradient of the loss at its
-# output. The gradient of the weight is one product, and any part of it is a product of parts:
+# A layer computes Y = X Wᵀ, with X (N, k) and Y (N, d). Backward hands it gY (N, d), the gradient of the
+# loss at its output. The gradient of the weight is one product, and any part of it is a product of parts:
 #
 # [prune-exact]
 #
-# That product costs N d k multiply-adds and a (d, k) array. For the importance of a row we can do without. Write the
-# sum out and swap:
+# That product costs N d k multiply-adds and a (d, k) array. For the importance of a row we can do without.
+# Write the sum out and swap:
 #
 # Σ_j G_ij W_ij = Σ_j Σ_n gY_ni X_nj W_ij = Σ_n gY_ni (Σ_j X_nj W_ij) = Σ_n gY_ni Y_ni.
 #
@@ -343,8 +354,8 @@ assert np.allclose(blocks, prune.importance(W4, G4, heads(6, 3)))
 #
 # [prune-group-dot]
 #
-# By hand: X = [[2, 1]], W = [[1, 3], [4, 0]], gY = [[1, 2]]. Then Y = [[5, 8]], and gY ⊙ Y = [[5, 16]]. The long way:
-# G = [[2, 1], [4, 2]], G ⊙ W = [[2, 3], [16, 0]], and the row sums are 5 and 16.
+# By hand: X = [[2, 1]], W = [[1, 3], [4, 0]], gY = [[1, 2]]. Then Y = [[5, 8]], and gY ⊙ Y = [[5, 16]]. The
+# long way: G = [[2, 1], [4, 2]], G ⊙ W = [[2, 3], [16, 0]], and the row sums are 5 and 16.
 
 # %%
 X2, W2, gY2 = np.array([[2.0, 1.0]]), np.array([[1.0, 3.0], [4.0, 0.0]]), np.array([[1.0, 2.0]])
@@ -354,13 +365,14 @@ assert np.array_equal(prune.gradients.exact(gY2, X2), G2)
 assert np.array_equal(prune.group_dot(gY2, Y2), (G2 * W2).sum(axis=1))
 
 # %% [markdown]
-# Only the plain sum swaps. Squares and absolute values do not: they need every G_ij. So the form that Taylor asks for
-# is also the cheap one.
+# Only the plain sum swaps. Squares and absolute values do not: they need every G_ij. So the form that
+# Taylor asks for is also the cheap one.
 #
 # ### Exercise 12.5 ★★★ · Read it off the activations
 #
 # The layer has a bias b (d,): Y = X Wᵀ + b. You get gY (N, d), Y (N, d) and b, and neither X nor W. Write
-# `row_sums(gY, Y, b)`. Return Σ_j G_ij W_ij of every row i: shape (d,). The bias is not one of the weights of the row.
+# `row_sums(gY, Y, b)`. Return Σ_j G_ij W_ij of every row i: shape (d,). The bias is not one of the weights
+# of the row.
 #
 # Example: gY = [[1, 2]], Y = [[6, 8]], b = [1, 0] gives [1 · (6 − 1), 2 · 8] = [5, 16].
 
@@ -381,13 +393,14 @@ check("12.5", row_sums)
 #
 # **One: the step is long.** You have seen it: +1.5 predicted, −11 true.
 #
-# **Two: the network is well trained.** Let x = (1, 1), w = (1, 1), t = 2. The output is 2, the error 0. So the
-# gradient is 0, and both importances are 0: "nothing matters". In truth each removal costs ½. At a minimum there is
-# no slope; all the harm is in the bend.
+# **Two: the network is well trained.** Let x = (1, 1), w = (1, 1), t = 2. The output is 2, the error 0. So
+# the gradient is 0, and both importances are 0: "nothing matters". In truth each removal costs ½. At a
+# minimum there is no slope; all the harm is in the bend.
 #
-# **Three: groups leave together.** In the same network, remove both weights: the loss is ½ · 2² = 2. Yet ½ + ½ = 1.
-# Every criterion of this lesson judges a group as if all others stayed. Two units that stand in for each other look
-# harmless one by one. Even leave-one-out, the truth, makes this mistake.
+# **Three: groups leave together.** In the same network, remove both weights: the loss is ½ · 2² = 2. The
+# two halves add up to 1 only. Every criterion of this lesson judges a group as if all others stayed. Two
+# units that stand in for each other look harmless one by one. Even leave-one-out, the truth, makes this
+# mistake.
 
 # %%
 X5, W5, T5 = np.array([[1.0, 1.0]]), np.array([[1.0, 1.0]]), np.array([[2.0]])
@@ -402,12 +415,12 @@ assert both == 2 * alone.sum()
 # %% [markdown]
 # ## On real digits
 #
-# Now a network with 64 inputs, 96 and 64 hidden units and 10 classes. It was trained on handwritten digits, then
-# adapted by LoRA for 100 steps to rotated ones. A group is a hidden unit: its row in one layer, its column in the
-# next. We removed each of the 160 units in turn, for the truth.
+# Now a network with 64 inputs, 96 and 64 hidden units and 10 classes. It was trained on handwritten digits,
+# then adapted by LoRA for 100 steps to rotated ones. A group is a hidden unit: its row in one layer, its
+# column in the next. We removed each of the 160 units in turn, for the truth.
 #
-# How well does a criterion *order* the units? Put them in order by the criterion and by the truth, and correlate the
-# two lists of places: 1 for the same order, 0 for no relation.
+# How well does a criterion *order* the units? Put them in order by the criterion and by the truth, and
+# correlate the two lists of places: 1 for the same order, 0 for no relation.
 
 # %%
 from lora_np.figures.prune_scene import rank_correlation, shipped_run
@@ -426,9 +439,10 @@ assert min(correlations["gradient-dot"]) > 0.6
 assert correlations["magnitude"][0] < 0.2
 
 # %% [markdown]
-# The exact gradient orders the units of the first layer at about 0.76, those of the second at 0.63. Magnitude
-# reaches 0.06 and 0.37: next to nothing, and not much. In [the pruning room](app:prune?criterion=gradient-dot&ratio=0.3) you see every unit as a point; compare it
-# with [small weights first](app:prune?criterion=magnitude&ratio=0.3).
+# The exact gradient orders the units of the first layer at about 0.76, those of the second at 0.63.
+# Magnitude reaches 0.06 and 0.37: next to nothing, and not much. In [the pruning
+# room](app:prune?criterion=gradient-dot&ratio=0.3) you see every unit as a point; compare it with [small
+# weights first](app:prune?criterion=magnitude&ratio=0.3).
 
 # %% tags=["picture"]
 from lora_np.figures import prune as pictures
@@ -448,8 +462,8 @@ picture(
 )
 
 # %% [markdown]
-# And failure two, measured. For five networks we removed 30 % of the hidden units at once, after 100 steps of LoRA
-# and again after 1000. The longer training leaves less slope.
+# And failure two, measured. For five networks we removed 30 % of the hidden units at once, after 100 steps
+# of LoRA and again after 1000. The longer training leaves less slope.
 
 # %%
 from lora_np.training.experiments.records import shipped_records, summary
@@ -467,9 +481,9 @@ assert mean["removal", 1000] > mean["removal", 100] + 0.05
 assert mean["gradient-dot", 1000] < mean["gradient-dot", 100] - 0.05
 
 # %% [markdown]
-# Read it slowly. With the truth as guide, the better trained network is also the one that survives better: 0.84
-# becomes 0.91. With the first term as guide it survives *worse*: 0.81 becomes 0.71. The slope has gone, and with it
-# the information. The form that squares first suffers less: it ends at 0.81.
+# Read it slowly. With the truth as guide, the better trained network is also the one that survives better:
+# 0.84 becomes 0.91. With the first term as guide it survives *worse*: 0.81 becomes 0.71. The slope has
+# gone, and with it the information. The form that squares first suffers less: it ends at 0.81.
 #
 # ## Exit quiz
 #
@@ -514,15 +528,16 @@ def quiz():
 check("12.quiz", quiz)
 
 # %% [markdown] tags=["solution"]
-# **1.** c: in the first example the small weight carried the output. **2.** a: the harm is in the bend, which the
-# first term does not see. **3.** d: adding first lets the two cancel; squaring first gives 9 + 9. **4.** b: only a
-# plain sum can be swapped with the sum over the batch.
+# **1.** c: in the first example the small weight carried the output. **2.** a: the harm is in the bend,
+# which the first term does not see. **3.** d: adding first lets the two cancel; squaring first gives 9 + 9.
+# **4.** b: only a plain sum can be swapped with the sum over the batch.
 
 # %% [markdown]
 # ## Where next
 #
-# With LoRA, the frozen weight has no gradient at all: nobody computes it. LoRAPrune *estimates* it from the two strips.
-# What the estimate really is, and how far it carries, is [lesson 13](lesson:13).
+# With LoRA, the frozen weight has no gradient at all: nobody computes it. LoRAPrune *estimates* it from the
+# two strips. What the estimate really is, and how far it carries, is [lesson 13](lesson:13).
 #
-# In the app: [cut half of the units by the exact gradient](app:prune?criterion=gradient-dot&ratio=0.5), then
-# [by the truth](app:prune?criterion=removal&ratio=0.5). The truth of single removals is not the best guide for many.
+# In the app: [cut half of the units by the exact gradient](app:prune?criterion=gradient-dot&ratio=0.5),
+# then [by the truth](app:prune?criterion=removal&ratio=0.5). The truth of single removals is not the best
+# guide for many.

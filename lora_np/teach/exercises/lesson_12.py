@@ -1,6 +1,7 @@
 """Exercises of lesson 12, pruning by Taylor expansion.  Floor 6.
 
 The suspects are what students write: a sum where the square belongs, the seed's sign, the other axis.
+Long, because every exercise stands with its suspects.
 """
 
 from __future__ import annotations
