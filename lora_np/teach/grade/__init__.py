@@ -3,6 +3,7 @@
     submissions   which students there are, what they handed in, cell by cell
     messages      what goes between the judge and a submission's process, and what may come back
     fence         what a submission may not do, held inside its process
+    kernel        the same, held by the kernel where it can
     child         that process: it runs the cells, then answers calls
     sandbox       that process from outside: its folder, its limits, its end
     answering     a student's function, seen by the judge as if it were here

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from lora_np.teach import watching
 from lora_np.teach.exercise import Task
-from lora_np.teach.grade import messages
+from lora_np.teach.grade import kernel, messages
 from lora_np.teach.grade.fence import Fence, limit
 from lora_np.teach.watching import Problem, guarded
 
@@ -240,12 +240,14 @@ def main(hears: int, speaks: int) -> NoReturn:
     sys.modules[MAIN] = process.module
     sys.argv = ["submission.py"]
     sys.path.append(os.getcwd())
+    process.module.__file__ = os.path.join(os.getcwd(), sys.argv[0])
     process.fence = Fence(
         own=os.path.realpath(os.getcwd()),
         closed=tuple(first["closed"]),
         tell=lambda what: process.say(refused=what),
         trusted=trusted(),
     )
+    kernel.hold(process.fence.own)
     process.fence.close()
     process.say(started=True)
     process.serve()

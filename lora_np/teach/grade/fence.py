@@ -2,11 +2,12 @@
 
 A hook sees what Python does, before it is done: opening a file, starting a process, a connection.  It refuses with a
 `PermissionError`, which names what was refused, and tells the judge.  Limits of the system hold memory, processor
-time and the size of files.
+time and the size of files; on Linux the kernel holds the rest, see `kernel`.
 
-This is a fence for a classroom, not a prison.  A student who writes machine code, or finds a hole in the interpreter,
-can climb over it and then do what the teacher's account may do: who grades strangers does it in a container.  What
-nobody gains by climbing is a better mark, because the judge is in another process.
+This is a fence for a classroom, not a prison.  A student who calls C can still read what the teacher's account may
+read, and without that kernel climb over all of it: who grades strangers does it in a container.  The marks are safe
+from that, because the judge is in another process; what a determined student can do is to hide from the watch that an
+answer calls what it should compute itself.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def grade(submission: Submission, course: Course) -> Result:
         there = ", ".join(submission.others[:3])
         notes.append("no script and no notebook" + (f", only {there}" if there else ""))
     for path in submission.files:
-        said, found = _grade_file(path, submission.student, course, usage)
+        said, found = _grade_file(path, submission, course, usage)
         notes += [f"{path.name}: {one}" for one in said]
         for mark in found:
             if mark.id not in marks or mark.points > marks[mark.id].points:
@@ -134,7 +134,9 @@ def missed(task: Task, name: str, words: str) -> Mark:
     return Mark(task.id, 0, points_of(task), name, words)
 
 
-def _grade_file(path: Path, student: str, course: Course, usage: Usage) -> tuple[list[str], list[Mark]]:
+def _grade_file(
+    path: Path, submission: Submission, course: Course, usage: Usage
+) -> tuple[list[str], list[Mark]]:
     cells: list[Cell] = []
     problem = ""
     try:
@@ -150,11 +152,16 @@ def _grade_file(path: Path, student: str, course: Course, usage: Usage) -> tuple
     if problem:
         return [problem], [missed(task, "Unreadable", f"{path.name} {problem}") for task in tasks]
     if not tasks:
-        return [
-            'it does not say which lesson it answers: name it as the lesson, "05_...", or grade with --lesson'
-        ], []
-    one = _File(cells, tasks, student, course, usage)
+        return _without_lesson(lessons, is_alone=len(submission.files) == 1), []
+    one = _File(cells, tasks, submission, course, usage)
     return one.notes, one.graded()
+
+
+def _without_lesson(lessons: list[str], *, is_alone: bool) -> list[str]:
+    if lessons:
+        return [f"lesson {', '.join(lessons)} has no exercises"]
+    words = 'it does not say which lesson it answers: name it as the lesson, "05_...", or grade with --lesson'
+    return [words] if is_alone else []  # beside others it may be a part of them
 
 
 def _tasks(course: Course, number: str) -> Sequence[Task]:
@@ -168,16 +175,21 @@ class _File:
     """One file on its way: which cells are left out, what is judged already."""
 
     def __init__(
-        self, cells: Sequence[Cell], tasks: Sequence[Task], student: str, course: Course, usage: Usage
+        self,
+        cells: Sequence[Cell],
+        tasks: Sequence[Task],
+        submission: Submission,
+        course: Course,
+        usage: Usage,
     ) -> None:
         self.cells = [cell for cell in cells if not SKIPPED_TAGS & set(cell.tags)]
-        self.tasks, self.student, self.course, self.usage = tasks, student, course, usage
+        self.tasks, self.course, self.usage = tasks, course, usage
+        self.student, self.beside = submission.student, submission.beside()
         self.until = time.monotonic() + course.limits.seconds
         self.left_out: set[int] = set()
         self.marks: dict[str, Mark] = {}
         self.notes: list[str] = []
         self.running: int | Task | None = None
-        self.asked_back = 0
 
     def graded(self) -> list[Mark]:
         """Run the file, in as many processes as it takes, and judge what it defines."""
@@ -205,6 +217,7 @@ class _File:
                 limits,
                 until=self.until,
                 closed=self.course.closed,
+                beside=self.beside,
                 usage=self.usage,
                 cancelled=self.course.cancelled.is_set,
             ) as box:
@@ -257,7 +270,12 @@ class _File:
             )
             return missed(task, "NotFound", words)
         answer: Any = remote(task, found, box, seconds=self.course.limits.call_seconds + 2)
-        verdict = judge(task, answer, seed=seed_of(self.course.seed, self.student, task.id))
+        try:
+            verdict = judge(task, answer, seed=seed_of(self.course.seed, self.student, task.id))
+        except Exception as error:  # of ours, or of an answer that nobody thought of: it costs this exercise
+            words = f"the grader failed, look at it yourself: {type(error).__name__}: {str(error)[:200]}"
+            self._note(f"{task.id}: {words}")
+            return missed(task, "NotJudged", words)
         words = verdict.words + (f" ({verdict.where})" if verdict.where else "")
         return Mark(
             task.id, points_of(task) if verdict.ok else 0, points_of(task), verdict.name, _line(words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lora_np
 from lora_np.errors import ConfigError
 from lora_np.teach.grade import messages
 from lora_np.teach.grade.messages import ChannelError
@@ -59,7 +59,7 @@ class Limits:
 
 @dataclass
 class Usage:
-    """What a submission used."""
+    """What a submission used; the peak is of processes that did not end themselves, on Linux."""
 
     printed_bytes: int = 0
     peak_mb: float = 0.0
@@ -77,6 +77,7 @@ class Sandbox:
     limits: Limits
     until: float  # on the monotonic clock
     closed: tuple[str, ...] = ()
+    beside: Mapping[str, Path] = field(default_factory=dict)
     cancelled: Callable[[], bool] = lambda: False
     usage: Usage = field(default_factory=Usage)
     refused: list[str] = field(default_factory=list)
@@ -87,6 +88,10 @@ class Sandbox:
         """Start the process in a folder of its own."""
         require_system()
         self._folder = tempfile.TemporaryDirectory(prefix="lora-np-grade-", ignore_cleanup_errors=True)
+        for name, path in self.beside.items():
+            there = Path(self._folder.name, name)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, there)
         child_hears, self._speaks = os.pipe()
         self._hears, child_speaks = os.pipe()
         try:
@@ -159,6 +164,7 @@ class Sandbox:
         if not self._runs:
             return
         self._runs = False
+        self._note_peak()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self.end != "gone":
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -175,6 +181,12 @@ class Sandbox:
             self._process.stdout.close()
         self._folder.cleanup()
 
+    def _note_peak(self) -> None:
+        """Note the most memory it held, where the system tells of a process that still runs."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            told = Path(f"/proc/{self._process.pid}/status").read_text().partition("VmHWM:")[2]
+            self.usage.peak_mb = max(self.usage.peak_mb, int(told.split()[0]) / 1024)
+
     def _wait(self) -> int:
         """Wait for the end, at most a little while for one that is said to be gone, and note what was used."""
         until = time.monotonic() + 2
@@ -188,9 +200,6 @@ class Sandbox:
                 until = float("inf")
             time.sleep(0.002)
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        self.usage.peak_mb = max(
-            self.usage.peak_mb, used.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
-        )
         self.usage.cpu_seconds += used.ru_utime + used.ru_stime
         return self._process.returncode
 
@@ -207,12 +216,13 @@ def sandbox(
     *,
     until: float,
     closed: Iterable[Path] = (),
+    beside: Mapping[str, Path] | None = None,
     usage: Usage | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Sandbox]:
     """Give a process that runs, and end it whatever happens.  Raises `StoppedError` where it does not start."""
     places = tuple(os.path.realpath(place) for place in closed)
-    one = Sandbox(limits, until, places, cancelled, usage or Usage())
+    one = Sandbox(limits, until, places, beside or {}, cancelled, usage or Usage())
     try:
         one.start()
         yield one
@@ -227,7 +237,7 @@ def require_system() -> None:
 
 
 def _boot(hears: int, speaks: int) -> str:
-    home = Path(lora_np.__file__).resolve().parent
+    home = Path(__file__).resolve().parents[2]  # lora_np
     path = [str(home.parent), *(entry for entry in sys.path if entry and Path(entry).is_absolute())]
     return BOOT.format(path=path, teach=str(home / "teach"), hears=hears, speaks=speaks)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import hashlib
 import io
 import json
@@ -22,6 +23,9 @@ from lora_np.errors import ConfigError
 
 MOST_BYTES = 20_000_000
 """A larger file is not read: a lesson with all its outputs is far smaller."""
+
+MOST_BESIDE = 50
+"""How many files of a student's folder its process gets to see."""
 
 KINDS = (".py", ".ipynb")
 _SKIPPED = {"__pycache__", "__MACOSX", "node_modules"}
@@ -39,14 +43,25 @@ class Submission:
     student: str
     files: tuple[Path, ...]
     others: tuple[str, ...] = ()
+    folder: Path | None = None  # where it is a folder of its own
+
+    def beside(self) -> dict[str, Path]:
+        """List what lies in its folder, by the path there, as far as it is plain files of a sensible size."""
+        if self.folder is None:
+            return {}
+        there = {str(path.relative_to(self.folder)): path for path in self.files}
+        there |= {name: self.folder / name for name in self.others}
+        plain = [(name, path) for name, path in there.items() if path.is_file() and not path.is_symlink()]
+        return {name: path for name, path in plain[:MOST_BESIDE] if path.stat().st_size <= MOST_BYTES // 4}
 
     def digest(self) -> str:
         """Hash names and contents: the same digest means that nothing was handed in anew."""
         whole = hashlib.sha256()
         for path in self.files:
             content = b"unreadable"
-            if path.is_file() and path.stat().st_size <= MOST_BYTES:
-                content = path.read_bytes()
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.stat().st_size <= MOST_BYTES:
+                    content = path.read_bytes()
             whole.update(f"{path.name}\0{len(content)}\0".encode(errors="replace") + content)
         return whole.hexdigest()
 
@@ -82,7 +97,7 @@ def find(folder: Path, *, ignore: Iterable[Path] = ()) -> list[Submission]:
     found = []
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
-            found.append(_sorted(entry.name, _inside(entry), entry))
+            found.append(_sorted(entry.name, _inside(entry), entry, own=True))
         else:
             loose.setdefault(entry.stem, []).append(entry)
     found += [_sorted(stem, paths, folder) for stem, paths in loose.items()]
@@ -91,11 +106,11 @@ def find(folder: Path, *, ignore: Iterable[Path] = ()) -> list[Submission]:
     return sorted(found, key=lambda one: (one.student.casefold(), one.student, one.files))
 
 
-def _sorted(student: str, paths: Iterable[Path], folder: Path) -> Submission:
+def _sorted(student: str, paths: Iterable[Path], folder: Path, *, own: bool = False) -> Submission:
     paths = sorted(paths)
     files = tuple(path for path in paths if path.suffix.lower() in KINDS)
     others = tuple(str(path.relative_to(folder)) for path in paths if path not in files)
-    return Submission(student, files, others)
+    return Submission(student, files, others, folder if own else None)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
