@@ -405,12 +405,12 @@ check("04.5", train_tiny)
 # %% [markdown]
 # ## Exit quiz
 #
-# **1.** X has 32 rows of 100 inputs, and r = 4. What is the shape of the bottleneck Z?
+# **1.** X has 32 rows of 50 inputs, and r = 4. What is the shape of the bottleneck Z?
 #
 # - a) (4, 32)
-# - b) (100, 4)
+# - b) (50, 4)
 # - c) (32, 4)
-# - d) (32, 100)
+# - d) (32, 50)
 #
 # **2.** You go from r = 8 to r = 16 and leave α = 16. What happens to LoRA's scale s?
 #
@@ -453,7 +453,7 @@ def quiz():
 check("04.quiz", quiz)
 
 # %% [markdown] tags=["solution"]
-# 1. **c.** Z = X Aᵀ: (32, 100) times (100, 4) is (32, 4). One row of the bottleneck for each row of X.
+# 1. **c.** Z = X Aᵀ: (32, 50) times (50, 4) is (32, 4). One row of the bottleneck for each row of X.
 # 2. **a.** s = 16 / 8 = 2 becomes s = 16 / 16 = 1.
 # 3. **d.** Each gradient contains the other factor. Both factors are zero, so both gradients are, at every
 #    step.
