@@ -330,15 +330,14 @@ assert ends[2].loss > ends[4].loss > ends[32].loss
 assert ends[4].held_out < ends[2].held_out < ends[32].held_out
 
 # %% [markdown]
-# The training loss falls and falls with the rank: 17.81, 14.46, 8.11. The held-out loss does not: 4.16, then
-# 3.52, then
-# 18.25. Rank 2 is too small for the teacher's change. Rank 32 has room left over, and fills it with the noise of our 64
-# rows. So:
+# The training loss falls and falls with the rank: 17.81, 14.46, 8.11. The held-out loss does not: it goes
+# 4.16, 3.52 and up to 18.25. Rank 2 is too small for the teacher's change. Rank 32 has room left over, and
+# fills it with the noise of our 64 rows. So:
 #
 # **A larger rank is not always better, and the training loss can never tell you.**
 #
-# See it move: [two ranks too few](app:train?train_rank=2), and [full rank on noisy
-# rows](app:train?train_rank=32&train_noise=1.0).
+# See it move: [two ranks too few](app:train?train_rank=2), and
+# [full rank on noisy rows](app:train?train_rank=32&train_noise=1.0).
 
 # %% tags=["picture"]
 from lora_np.figures import train
