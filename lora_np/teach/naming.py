@@ -22,7 +22,7 @@ NEAR = 1e-9
 
 def name_it(trials: Sequence[Trial]) -> Problem:
     """Name the mistake that explains all trials; those that are right must agree with it, too."""
-    wrong = [trial for trial in trials if not trial.ok]
+    wrong = [trial for trial in trials if trial.problem is None and not trial.ok]
     for suspect in trials[0].task.suspects:
         if all(_made_it(suspect, trial) for trial in trials if trial.problem is None):
             return Problem(suspect.name, suspect.words)
