@@ -53,10 +53,10 @@ TABLE = Exercise(
         ),
     ),
     hints=(
-        "Every number of u meets every number of v. The answer has as many rows as u has numbers, and as many columns "
-        "as v has.",
-        "Make u a column, u[:, None] of shape (m, 1), and v a row, v[None, :] of shape (1, n). What does NumPy do when "
-        "it multiplies these two with *? Two loops do as well: start from np.zeros((len(u), len(v))).",
+        "Every number of u meets every number of v. The answer has as many rows as u has numbers, and as many "
+        "columns as v has.",
+        "Make u a column, u[:, None] of shape (m, 1), and v a row, v[None, :] of shape (1, n). What does NumPy do "
+        "when it multiplies these two with *? Two loops do as well: start from np.zeros((len(u), len(v))).",
     ),
     equations=("rank-example-1", "rank-factorization-example"),
 )
@@ -184,9 +184,9 @@ COUNT_RANK = Exercise(
     hints=(
         "Take multiples of one row away from the others until each remaining row starts further right than the one "
         "above it. The number of rows that are not zero then is the rank.",
-        "Keep a number `used`, the rows that have served already. In column j look at rows used, used + 1, ... for one "
-        "with no zero there. Found: swap it up to place `used`, clear the column below it, and used += 1. Not found: "
-        "only j moves on, `used` stays.",
+        "Keep a number `used`, the rows that have served already. In column j look at rows used, used + 1, ... for "
+        "one with no zero there. Found: swap it up to place `used`, clear the column below it, and used += 1. Not "
+        "found: only j moves on, `used` stays.",
     ),
     equations=("rank-example-2", "rank-rref"),
     forbidden=("numpy.linalg.matrix_rank", "numpy.linalg.svd", "numpy.linalg.qr", "numpy.linalg.svdvals"),
@@ -213,7 +213,7 @@ LIMITS = Exercise(
         Suspect(
             "ShapeForgotten",
             "the rank of the sum is said to reach p + q, but a matrix of shape (m, n) has no more than min(m, n)",
-            lambda _m, _n, p, q: (p + q, abs(p - q), min(p, q)),
+            lambda m, n, p, q: (p + q, abs(p - q), min(p, q)),
         ),
         Suspect(
             "LowestIsZero",
@@ -258,12 +258,12 @@ LIMITS = Exercise(
         Suspect(
             "GreaterForSum",
             "the sum can have more rank than either part: rows of P and rows of Q are told apart",
-            lambda _m, _n, p, q: (max(p, q), abs(p - q), min(p, q)),
+            lambda m, n, p, q: (max(p, q), abs(p - q), min(p, q)),
         ),
     ),
     hints=(
-        "Highest means: choose P and Q as you like, with these ranks, so that the result has as much rank as possible. "
-        "Lowest: as little as possible. Each of the three numbers is one short expression.",
+        "Highest means: choose P and Q as you like, with these ranks, so that the result has as much rank as "
+        "possible. Lowest: as little as possible. Each of the three numbers is one short expression.",
         "First: all of p + q rows may be needed, but no matrix has more rank than its shape allows. Second: let Q "
         "cancel as much of P as it can, or P of Q, whichever is smaller. Third: mixtures of P's columns, and of Q's.",
     ),

@@ -118,7 +118,8 @@ def _exactly(M: Array) -> tuple[Array, Array]:
 def _eliminated(
     M: Array, *, upwards: bool = True, divide: bool = True
 ) -> tuple[Array, Array, list[int], list[int]]:
-    """Eliminate in floats; return M, all rows as they stand in the end, the pivot columns, the rows they came from."""
+    """Eliminate in floats; return M, all rows as they stand in the end, the pivot columns, the rows they came "
+    "from."""
     rows, came = np.array(M, dtype=float), list(range(len(M)))
     pivots: list[int] = []
     for j in range(M.shape[1]):
@@ -238,8 +239,8 @@ ELIMINATE = Exercise(
         ),
     ),
     hints=(
-        "Eliminate as in 01.2, but clear the pivot's column above as well as below, and divide each row by its pivot. "
-        "Write down in which columns the pivots stood. C is what is left, B is those columns of M.",
+        "Eliminate as in 01.2, but clear the pivot's column above as well as below, and divide each row by its "
+        "pivot. Write down in which columns the pivots stood. C is what is left, B is those columns of M.",
         "After each pivot its column must look like a column of the identity. With `pivots` the list of columns, "
         "return M[:, pivots] and np.array(rows[:len(pivots)], dtype=float). Is B @ C equal to M?",
     ),
@@ -440,10 +441,10 @@ ENOUGH = Exercise(
         ),
     ),
     hints=(
-        "Square the singular values. Add them up from the first on until you have the share of the whole sum. How many "
-        "did it take?",
-        "Start with r = 0 and what it keeps, (sigma[:r] ** 2).sum(), and go up while that is less than share times the "
-        "sum of all squares. Compare with <, so that exactly the share is enough.",
+        "Square the singular values. Add them up from the first on until you have the share of the whole sum. How "
+        "many did it take?",
+        "Start with r = 0 and what it keeps, (sigma[:r] ** 2).sum(), and go up while that is less than share times "
+        "the sum of all squares. Compare with <, so that exactly the share is enough.",
     ),
     equations=("rank-energy",),
 )
@@ -533,8 +534,8 @@ WRITE_TEST = Reverse(
         ),
     ),
     hints=(
-        "Make matrices whose rank you know, as products of two random strips. Hand each to `factor`, and look at what "
-        "comes back: three things must hold.",
+        "Make matrices whose rank you know, as products of two random strips. Hand each to `factor`, and look at "
+        "what comes back: three things must hold.",
         "The shape of B, the shape of C, and np.allclose(B @ C, M). Try several shapes: more rows than columns, more "
         "columns than rows; and several ranks: 1, 3 or more, less than full.",
     ),
