@@ -101,7 +101,7 @@ assert (theirs[1] == C).all()
 # Write `eliminate(M)`. It gets a matrix of whole numbers of shape (m, n) and rank r ≥ 1. Return B and C with
 # M = B C: C of shape (r, n), the rows that are left when M is eliminated downwards *and* upwards, each
 # divided by its pivot; and B of shape (m, r), the columns of M in which the pivots stand. Take the pivots as
-# far to the left as you can, as in 01.2.
+# far to the left as you can, as in exercise 01.2.
 #
 # Arrays of floats are fine, and so are fractions: your rows may be lists of `Fraction`, imported above.
 #

@@ -330,7 +330,7 @@ assert change_cut[64] == weight_cut[64] == evaluate(after, turned)[1]
 # (d, k), and a rank r from 1 to min(d, k). Return the weight (d, k) that is W0 plus the best increment of
 # rank r.
 #
-# `np.linalg.svd(..., full_matrices=False)` may help, as in 02.3.
+# `np.linalg.svd(..., full_matrices=False)` may help, as in exercise 02.3.
 #
 # Example: with W0 = `[[1, 0], [0, 1]]` and W1 = `[[5, 0], [0, 2]]` the change has 4 and 1 on its diagonal. At
 # rank 1 the answer is `[[5, 0], [0, 1]]`.

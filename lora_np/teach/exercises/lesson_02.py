@@ -118,8 +118,7 @@ def _exactly(M: Array) -> tuple[Array, Array]:
 def _eliminated(
     M: Array, *, upwards: bool = True, divide: bool = True
 ) -> tuple[Array, Array, list[int], list[int]]:
-    """Eliminate in floats; return M, all rows as they stand in the end, the pivot columns, the rows they came "
-    "from."""
+    """Eliminate in floats; return M, its rows in the end, the pivot columns, and the rows of M they came from."""
     rows, came = np.array(M, dtype=float), list(range(len(M)))
     pivots: list[int] = []
     for j in range(M.shape[1]):
@@ -239,7 +238,7 @@ ELIMINATE = Exercise(
         ),
     ),
     hints=(
-        "Eliminate as in 01.2, but clear the pivot's column above as well as below, and divide each row by its "
+        "Eliminate as in exercise 01.2, but clear the pivot's column above as well as below, and divide each row by its "
         "pivot. Write down in which columns the pivots stood. C is what is left, B is those columns of M.",
         "After each pivot its column must look like a column of the identity. With `pivots` the list of columns, "
         "return M[:, pivots] and np.array(rows[:len(pivots)], dtype=float). Is B @ C equal to M?",
