@@ -21,12 +21,12 @@ from lora_np.teach import check, hint, picture
 #
 # A market sells apples, pears and plums at 1, 2 and 3 coins a kilo. Ann buys 1 kilo of each, Ben 2 kilos of
 # each, Cleo 3 kilos of each. Who pays how much for what? One row for each person, one column for each fruit.
-# Every entry is kilos times coins: Ben's plums cost 2 · 3 = 6.
+# Every entry is kilos times coins: Ben's plums cost 2 · 3 = 6. The rows of the table are [1 2 3], [2 4 6] and
+# [3 6 9].
 #
 # [rank-example-1]
 #
-# (The formulas of this lesson call their example matrices A and B, and so does their source. From lesson 03
-# on, A and B have another job.)
+# (The formulas of this lesson call any matrix A or B. From lesson 03 on, these two letters have another job.)
 
 # %%
 kilos = np.array([1, 2, 3])  # one for each person
@@ -39,9 +39,9 @@ assert (bills == np.outer(kilos, coins)).all()  # NumPy's name for this table
 # %% [markdown]
 # Now the table gets lost. How much of it must somebody tell you, so that you can write it down again?
 #
-# One row is enough, if you also know how many times each person takes it: Ann once, Ben twice, Cleo three
-# times. That is one column of three numbers and one row of three numbers, six in all. The table shows nine
-# numbers, but there is only one pattern in it. Such a matrix has **rank 1**.
+# One row says nearly all: [1 2 3]. You only have to know, too, how many times each person takes it: Ann once,
+# Ben twice, Cleo three times. That is one row of three numbers and one column of three numbers, six in all.
+# The table shows nine numbers, but there is only one pattern in it. Such a matrix has **rank 1**.
 #
 # A column times a row is called an *outer product*. If u holds m numbers and v holds n numbers, the table has
 # shape (m, n), and its entry in row i and column j is u[i] · v[j].
@@ -68,6 +68,7 @@ check("01.1", table)
 
 # %% [markdown]
 # Stuck? `hint` helps in three steps: 1 says again what is asked, 2 says where to look, 3 shows the equation.
+# And no later cell needs your answer: you may leave an exercise and come back to it.
 
 # %%
 hint("01.1", 1)
@@ -75,21 +76,21 @@ hint("01.1", 1)
 # %% [markdown]
 # ## 2 · Rank counts the rows that you have to be told
 #
-# Here is a second table.
+# Here is a second table, with the rows [1 1 1], [1 2 3] and [2 4 6].
 #
 # [rank-example-2]
 #
-# Its third row, 2 4 6, is twice the second, 1 2 3. So nobody has to tell you the third. And the first row, 1
-# 1 1? It is no multiple of 1 2 3. You have to be told two rows, and the third follows.
+# Its third row is twice the second. So nobody has to tell you the third. And the first row, [1 1 1]? It is no
+# multiple of [1 2 3]. You have to be told two rows, and the third follows.
 #
 # That was easy to see. A method that always works is to subtract rows from each other until nothing more can
 # go. Each step takes a multiple of one row away from another row. Nothing is lost by it: you could add it
 # back.
 #
-# - third row minus twice the second: 2 4 6 − 2 · (1 2 3) = 0 0 0
-# - second row minus the first: 1 2 3 − 1 1 1 = 0 1 2
+# - third row minus twice the second: [2 4 6] − 2 · [1 2 3] = [0 0 0]
+# - second row minus the first: [1 2 3] − [1 1 1] = [0 1 2]
 #
-# What is left is 1 1 1 and 0 1 2. The second starts with a zero and the first does not, so neither is a
+# What is left is [1 1 1] and [0 1 2]. The second starts with a zero and the first does not, so neither is a
 # multiple of the other. Two rows are left: the rank is 2. The method is called *elimination*.
 
 # %%
@@ -124,8 +125,9 @@ assert matrix_rank(sly) == 2
 # divided.
 #
 # Go through the columns from the left. In each, look for a row that was not used yet and that has no zero
-# there. There is none: go on to the next column. There is one: it counts. Use it to make zeros below it. Do
-# not change `M` itself.
+# there. If there is none, go on to the next column. If there is one, it counts: move it up below the rows
+# that were used before, and take multiples of it away from the rows below it, so that they get a zero in this
+# column. Do not change `M` itself.
 #
 # Examples: the rank of `[[1, 2], [2, 4]]` is 1, and that of `[[0, 1], [1, 0]]` is 2.
 
@@ -155,8 +157,8 @@ check("01.2", count_rank)
 # %% [markdown]
 # ## 3 · Rows or columns: the same number
 #
-# We counted rows. Count columns of the second table: is one of 1 1 2, 1 2 4 and 1 3 6 a mixture of the
-# others? Yes: 2 · (1 2 4) − (1 1 2) = 1 3 6. Two columns are enough. Is it luck that this is two again?
+# We counted rows. Count columns of the second table: is one of [1 1 2], [1 2 4] and [1 3 6] a mixture of the
+# others? Yes: 2 · [1 2 4] − [1 1 2] = [1 3 6]. Two columns are enough. Is it luck that this is two again?
 #
 # No, and the reason is worth more than the fact. Take the r rows that you have to be told, and write them
 # under each other: a matrix C of shape (r, n). Every row of M is a mixture of them. Write down the numbers of
@@ -203,8 +205,8 @@ assert matrix_rank(almost_empty) == 6
 assert matrix_rank(no_zero) == 1
 
 # %% [markdown]
-# The almost empty matrix has full rank. None of its rows can be mixed from the others. The full one has rank
-# 1.
+# The almost empty matrix has full rank. None of its rows can be mixed from the others. The full one has
+# rank 1.
 #
 # A matrix with many zeros is called *sparse*. Sparse and low-rank are two different ways to be simple, and
 # neither brings the other. When you hear "LoRA makes a low-rank change", do not think of a few changed
@@ -252,8 +254,8 @@ assert matrix_rank(one - one) == 0
 # %% [markdown]
 # ### Exercise 01.3 ★★ · Limits
 #
-# Write `limits(m, n, p, q)`. P and Q are matrices of shape (m, n), P of rank p and Q of rank q. Return three
-# numbers:
+# Write `limits(m, n, p, q)`. P and Q are matrices of shape (m, n), P of rank p and Q of rank q. (Qᵀ is Q with
+# rows and columns exchanged, so its shape is (n, m).) Return three numbers:
 #
 # 1. the highest rank that P + Q can have,
 # 2. the lowest rank that P + Q can have,
@@ -276,8 +278,8 @@ check("01.3", limits)
 # %% [markdown]
 # ## 6 · Numbers that are not exact
 #
-# Whole numbers are exact. Numbers with a point are not. The rows 0.1 0.2 and 0.3 0.6 look like one row and
-# three times that row. But a computer holds 0.1 only nearly, and elimination does not end at zero.
+# Whole numbers are exact. Numbers with a point are not. The rows [0.1 0.2] and [0.3 0.6] look like one row
+# and three times that row. But a computer holds 0.1 only nearly, and elimination does not end at zero.
 
 # %%
 almost = np.array([[0.1, 0.2], [0.3, 0.6]])
@@ -304,8 +306,8 @@ assert sigma[1] < 1e-16 < sigma[0]
 
 # %% [markdown]
 # For floats we count the singular values that rounding cannot explain. Each operation errs by about ε of the
-# number at hand, where ε is the step from 1 to the next float. So the threshold τ must grow with the largest
-# number, σ₁, and with the number of operations, which is about max(m, n).
+# number at hand, where ε is the step from 1 to the next float. So the threshold must grow with the largest
+# number, σ₁, and with the number of operations, which is about max(m, n). It is τ = max(m, n) · ε · σ₁.
 #
 # [rank-numerical]
 #
@@ -376,7 +378,8 @@ assert blank == 3
 #
 # A matrix of shape (64, 64) was made from two strips 4 wide. Then noise was added to every entry. Counted
 # strictly, its rank is 64. But its singular values tell the story: four tall bars, a cliff, and sixty small
-# ones that noise made.
+# ones that noise made. (The picture's sentence speaks of *energy*, the sum of all σ², and of the *effective
+# rank*, which counts directions but gives weak ones less weight. Lesson 02 says more of energy.)
 
 # %%
 from lora_np.figures.examples import example_matrix

@@ -23,15 +23,15 @@ from lora_np.teach import check, hint, picture
 #
 # [rank-factorization-example]
 #
-# Nine numbers became three plus three. In general, a matrix M of shape (m, n) and rank r is a product M = B
-# C. B has shape (m, r), C has shape (r, n). We call them *strips*, because r is often small. Together they
-# hold m r + r n = r (m + n) numbers. M itself holds m n.
+# Nine numbers became three plus three. In general, a matrix M of shape (m, n) and rank r is a product
+# M = B C. B has shape (m, r), C has shape (r, n), as in section 3 of lesson 01. We call them *strips*,
+# because r is often small. Together they hold m r + r n = r (m + n) numbers. M itself holds m n.
 #
 # [rank-factored-size]
 #
 # Do strips always save? Take shape (4, 4). At rank 1 they hold 1 · (4 + 4) = 8 numbers, and M holds 16. At
 # rank 2 they hold 16: nothing is saved. At rank 3 they hold 24, more than M itself. The rank at which both
-# hold the same is called *break-even*.
+# hold the same is called *break-even*: r (m + n) = m n gives r = m n / (m + n).
 #
 # [rank-break-even]
 
@@ -68,21 +68,22 @@ check("02.1", strips)
 # %% [markdown]
 # ## 2 · The first way: elimination
 #
-# Lesson 01 ended its elimination with two rows, 1 1 1 and 0 1 2. Go one step further, upwards this time. Take
-# the second away from the first:
+# Lesson 01 ended its elimination with two rows, [1 1 1] and [0 1 2]. Go one step further, upwards this time.
+# Take the second away from the first:
 #
-# - 1 1 1 − 0 1 2 = 1 0 −1
+# - [1 1 1] − [0 1 2] = [1 0 −1]
 #
-# Write the two rows under each other and call them C: 1 0 −1 and 0 1 2. Look at its columns. The first two
-# are 1 0 and 0 1. The third is −1 2, and it is a recipe: minus once the first column plus twice the second.
-# Try the recipe on the matrix M itself. −1 · (1 1 2) + 2 · (1 2 4) = 1 3 6, and that *is* M's third column.
+# Write the two rows under each other and call them C: [1 0 −1] and [0 1 2]. Look at its columns. The first
+# two are [1 0] and [0 1]. The third is [−1 2], and it is a recipe: minus once the first column plus twice the
+# second. Try the recipe on the matrix M itself. −1 · [1 1 2] + 2 · [1 2 4] = [1 3 6], and that *is* M's third
+# column.
 #
-# So C says how all columns of M are mixed from the first two. Those two are B.
+# So C says how all columns of M are mixed from the first two. Put those two into B, and M = B C.
 #
 # [rank-rref]
 #
 # S names the columns that B takes over from M. They are the columns in which elimination found its pivots. (A
-# *pivot* is the entry that clears the rest of its column.)
+# *pivot* is the entry that clears the rest of its column: here the 1 at the start of each row of C.)
 
 # %%
 M = np.array([[1, 1, 1], [1, 2, 3], [2, 4, 6]])
@@ -137,10 +138,10 @@ check("02.2", eliminate)
 # Elimination has a weakness. It may divide by a tiny pivot, and then rounding errors explode. The second way
 # only uses lengths and right angles, and nothing can explode.
 #
-# Two columns, 3 4 and −1 7. The first has length 5, since 3² + 4² = 25. Divide by it: q₁ = (0.6, 0.8) has
-# length 1. How much of the second column points along q₁? That is their dot product: 0.6 · (−1) + 0.8 · 7 =
-# 5. Take that much away: (−1, 7) − 5 · (0.6, 0.8) = (−4, 3). What is left stands at a right angle to q₁. It
-#    has length 5 again, so q₂ = (−0.8, 0.6).
+# Take a matrix with the two columns [3 4] and [−1 7]. The first has length 5, since 3² + 4² = 25. Divide by
+# it: q₁ = [0.6 0.8] has length 1. How much of the second column points along q₁? That is their dot product:
+# 0.6 · (−1) + 0.8 · 7 = 5. Take that much away: [−1 7] − 5 · [0.6 0.8] = [−4 3]. What is left stands at a
+# right angle to q₁. It has length 5 again, so q₂ = [−0.8 0.6].
 
 # %%
 q1 = np.array([3, 4]) / 5
@@ -153,14 +154,15 @@ assert np.allclose([5 * q1, 5 * q1 + 5 * q2], [[3, 4], [-1, 7]])
 
 # %% [markdown]
 # Now write down what we did. First column: 5 q₁. Second column: 5 q₁ + 5 q₂. The q are the columns of a
-# matrix Q, and the numbers stand in a triangle R.
+# matrix Q. The numbers stand in a triangle R, here with the rows [5 5] and [0 5]. The product Q R is the
+# matrix we began with.
 #
 # [rank-qr]
 #
-# Two things are new in the formula. QᵀQ = I says that the columns of Q have length 1 and right angles between
-# them; such columns are called *orthonormal*. And P is a choice of order: always take the column that is
-# longest *now*. Then the diagonal of R falls, and where it reaches zero, nothing is left. The number of steps
-# is the rank.
+# Two things are new in the formula M P = Q R. QᵀQ = I says that the columns of Q have length 1 and right
+# angles between them; such columns are called *orthonormal*. And P is a choice of order: always take the
+# column that is longest *now*. Then the diagonal of R falls, and where it reaches zero, nothing is left. The
+# number of steps is the rank.
 
 
 # %%
@@ -187,7 +189,7 @@ assert np.allclose(abs(theirs[0]), abs(Q))  # lora_np may choose the other sign 
 assert np.allclose(theirs[0] @ theirs[1], M)
 
 # %% [markdown]
-# (The longer column, −1 7, went first this time. `lora_np` does the same by reflections instead of
+# (The longer column, [−1 7], went first this time. `lora_np` does the same by reflections instead of
 # subtractions, which is more exact still.)
 #
 # ## 4 · The third way: SVD
@@ -195,10 +197,10 @@ assert np.allclose(theirs[0] @ theirs[1], M)
 # The first two ways give strips, but no order of importance. Which direction of a matrix matters most? The
 # third way answers that.
 #
-# Take the rows 2 1 and 1 2. A rotation of the two rows replaces them by two mixtures: here by their sum and
-# their difference, each divided by √2. The difference is 1 −1 and the sum is 3 3. These two stand at a right
-# angle, for 1 · 3 + (−1) · 3 = 0. Divided by √2 their lengths are 1 and 3. These lengths are the singular
-# values: σ₁ = 3 and σ₂ = 1.
+# Take the matrix with the rows [2 1] and [1 2]. A rotation of the two rows replaces them by two mixtures:
+# here by their sum and their difference, each divided by √2. The difference is [1 −1] and the sum is [3 3].
+# These two stand at a right angle, for 1 · 3 + (−1) · 3 = 0. Divided by √2 their lengths are 1 and 3. These
+# lengths are the singular values: σ₁ = 3 and σ₂ = 1.
 #
 # That is the whole method: turn pairs of rows until all stand at right angles. Their lengths are the singular
 # values. Jacobi found the angle that does it for any two rows hᵢ and hⱼ, with t its tangent:
@@ -221,18 +223,19 @@ def lengths_after_turning(M, sweeps=12):
 
 rng = np.random.default_rng(0)
 some = rng.normal(size=(4, 6))
-print("rows 2 1 and 1 2:", lengths_after_turning(np.array([[2, 1], [1, 2]])).round(12))
+print("lengths for the rows [2 1] and [1 2]:", lengths_after_turning(np.array([[2, 1], [1, 2]])).round(12))
 
 assert np.allclose(lengths_after_turning(some), svd(some).sigma)
 
 # %% [markdown]
-# Put everything into one formula. U (m, q) and V (n, q) have orthonormal columns, and Σ has the q = min(m, n)
-# singular values on its diagonal.
+# Where are the two strips? Divide each turned row by its length σ: these are the rows of Vᵀ. The lengths
+# stand on the diagonal of Σ. And turning everything back is the job of U. So M = U Σ Vᵀ: turn, stretch, turn.
+# U has shape (m, q) and V has shape (n, q), both with orthonormal columns; q = min(m, n).
 #
 # [rank-svd]
 #
-# Beware of a slip that many texts make: singular values are not eigenvalues. Rows 0 2 and 0 0 make a matrix
-# whose eigenvalues are both 0. Its singular values are 2 and 0.
+# Beware of a slip that many texts make: singular values are not eigenvalues. The rows [0 2] and [0 0] make a
+# matrix whose eigenvalues are both 0. Its singular values are 2 and 0.
 
 # %%
 slip = np.array([[0.0, 2.0], [0.0, 0.0]])
@@ -245,11 +248,11 @@ assert (np.linalg.eigvals(slip) == 0).all()
 # ## 5 · Cutting, and what it costs
 #
 # A sum says the same as the formula: M is σ₁ u₁v₁ᵀ + σ₂ u₂v₂ᵀ + …, one table of rank 1 for each singular
-# value, the strongest first. For the rows 2 1 and 1 2, both u₁ and v₁ are (1, 1)/√2, and both u₂ and v₂ are
-# (1, −1)/√2. So the first table has the entry 3 · ½ = 1.5 everywhere, and the second has 0.5 and −0.5:
+# value, the strongest first. For the rows [2 1] and [1 2], both u₁ and v₁ are [1 1] / √2, and both u₂ and v₂
+# are [1 −1] / √2. So the first table has the entry 3 · ½ = 1.5 everywhere, and the second has 0.5 and −0.5:
 #
-# - 2 1 is 1.5 1.5 plus 0.5 −0.5
-# - 1 2 is 1.5 1.5 plus −0.5 0.5
+# - [2 1] is [1.5 1.5] plus [0.5 −0.5]
+# - [1 2] is [1.5 1.5] plus [−0.5 0.5]
 #
 # To cut at rank r, keep the first r tables and drop the rest.
 #
@@ -271,7 +274,8 @@ assert np.allclose(cut, 1.5)
 assert np.allclose(np.linalg.norm(small - cut), svd(small).sigma[1])
 
 # %% [markdown]
-# Now the surprise. Nobody can do better. Among *all* matrices of rank r, none is closer to M.
+# Now the surprise. Nobody can do better. Among *all* matrices of rank r, none is closer to M. What is left is
+# the root of the sum of all dropped σ².
 #
 # [rank-eckart-young]
 #
@@ -279,8 +283,8 @@ assert np.allclose(np.linalg.norm(small - cut), svd(small).sigma[1])
 # value number r + 1 of M, the largest that a cut would drop. Take the first r + 1 directions of M, those that
 # it stretches most. X has only r independent rows. So some mixture v of these directions, of length 1, is
 # sent to zero by X: r equations cannot pin down r + 1 unknowns. But M stretches each of these directions at
-# least s times, and v too. So M − X stretches v at least s times. No X escapes. (For the Frobenius norm the
-# proof takes half a page more.)
+# least s times and keeps them at right angles, so it stretches v at least s times, too (Pythagoras). Then
+# M − X stretches v at least s times. No X escapes. (For the Frobenius norm the proof takes half a page more.)
 #
 # Try to escape all the same. Draw a strip C at random, 200 times; find the best partner B for it by least
 # squares.
@@ -434,9 +438,9 @@ assert 0.3 < kept["random"] < 0.45
 assert kept["digits"] > 0.75
 
 # %% [markdown]
-# The identity gives exactly an eighth: all directions are equally strong. Random numbers are little better.
-# Real pictures keep most of their energy, because pen strokes repeat. Low rank is a property of the data, not
-# a gift of the SVD.
+# The identity gives exactly an eighth: all directions are equally strong. Random numbers do better, but they
+# lose more than half. Real pictures keep most of their energy, because pen strokes repeat. Low rank is a
+# property of the data, not a gift of the SVD.
 #
 # See the same in the app: [the identity](app:rank?kind=identity&r=8), [random
 # numbers](app:rank?kind=random&r=8), [digits](app:rank?kind=digits&r=8).
