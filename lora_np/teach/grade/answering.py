@@ -13,8 +13,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from lora_np.teach.exercise import Task
 from lora_np.teach.grade import messages
 from lora_np.teach.grade.messages import ChannelError
@@ -32,7 +30,7 @@ def remote(task: Task, found: dict[str, Any], sandbox: Sandbox, *, seconds: floa
     """
     if "type" in found:
         return messages.stranger(str(found["type"])[:100])
-    name = task.signature.partition("(")[0]
+    name = name_of(task)
     late: list[Problem] = []
 
     def answer(*args: Any) -> Any:
@@ -47,6 +45,15 @@ def remote(task: Task, found: dict[str, Any], sandbox: Sandbox, *, seconds: floa
     seen.__name__ = name
     seen.__signature__ = _signature(found.get("takes"))  # type: ignore[attr-defined]
     return seen
+
+
+def name_of(task: Task) -> str:
+    """Name the function that an exercise asks for.
+
+    >>> name_of(Task(id="05.2", signature="backward(gY, X)")), name_of(Task(id="05.quiz"))
+    ('backward', 'quiz')
+    """
+    return task.signature.partition("(")[0] or "quiz"
 
 
 def _signature(takes: Any) -> inspect.Signature:
@@ -123,11 +130,12 @@ def _asked(message: dict[str, Any], given: list[Callable[..., Any]]) -> bytes:
     try:
         result = given[int(message["call"])](*args, **keywords)
     except Exception as error:
-        return pickle.dumps(("raised", _sendable(error)))
+        return pickle.dumps(("raised", _sendable(error), args, keywords))
     try:
-        return pickle.dumps(("returned", result))
+        return pickle.dumps(("returned", result, args, keywords))
     except Exception as error:  # a generator, a lambda
-        return pickle.dumps(("raised", TypeError(f"the function returned what cannot be sent: {error}")))
+        problem = TypeError(f"the function returned what cannot be sent: {error}")
+        return pickle.dumps(("raised", problem, [], {}))
 
 
 def _plain(said: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -164,28 +172,9 @@ def _result(message: dict[str, Any], args: tuple[Any, ...], sandbox: Sandbox) ->
         now = message["arguments"]
         for before, said in zip(args, now, strict=True):
             if not callable(before):
-                _write_back(before, messages.decode(said))
+                messages.write_back(before, messages.decode(said))
         return messages.decode(message["returned"])
     except (ChannelError, KeyError, TypeError, ValueError):
         sandbox.end = "it is stopped: it writes into the grader's channel"
         sandbox.stop()
         raise StoppedError(sandbox.end) from None
-
-
-def _write_back(before: Any, after: Any) -> None:
-    """Change an argument as the submission changed its copy."""
-    if isinstance(before, np.ndarray) and isinstance(after, np.ndarray):
-        if before.shape != after.shape:
-            before.resize(after.shape, refcheck=False)
-        if before.dtype == after.dtype and before.tobytes() != after.tobytes():
-            before.flags.writeable = True
-            before[...] = after
-    elif isinstance(before, list) and isinstance(after, list):
-        if len(before) == len(after):
-            for one, other in zip(before, after, strict=True):
-                _write_back(one, other)
-        if not all(isinstance(one, np.ndarray) for one in before):
-            before[:] = after
-    elif isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
-        for key, value in before.items():
-            _write_back(value, after[key])

@@ -70,8 +70,8 @@ class Process:
         except TimeUp:
             return f"is stopped after {self.limits['cell']:g} s"
         except SyntaxError as error:
-            line = f", line {error.lineno} of it" if error.lineno else ""
-            return f"SyntaxError{line}: {error.msg}"
+            line = f" (line {error.lineno})" if error.lineno else ""
+            return f"SyntaxError: {error.msg}{line}"
         except BaseException as error:
             return said_of(error)
         return ""
@@ -102,19 +102,31 @@ class Process:
             result = answer(*arguments)
             return result if result is Ellipsis else _Encoded(messages.encode(result))
 
+        late: list[Problem] = []
+
+        def rang() -> None:
+            late.append(Problem("TimeLimit", f"it does not come back within {self.limits['call']:g} s"))
+            if self.fence is not None:
+                self.fence.answering = False  # an alarm inside the watch switches the watch off
+
+        result: Any = None
         try:
-            with self._answering(), _alarm(self.limits["call"]):
+            with self._answering(), _alarm(self.limits["call"], rang):
                 result = guarded(task, run)
-        except TimeUp:
-            result = Problem("TimeLimit", f"it does not come back within {self.limits['call']:g} s")
         except AssertionError as error:
-            self.say(asserts=str(error)[:500])
-            return
+            if not late:
+                self.say(asserts=str(error)[:500])
+                return
         except BaseException as error:
             result = Problem("Raises", f"it raises {said_of(error)}")
+        result = late[0] if late else result
         if isinstance(result, _Encoded):
             now = [None if callable(one) else messages.encode(one) for one in arguments]
-            self.say(returned=result.said, arguments=now)
+            content = messages.packed({"returned": result.said, "arguments": now})
+            if len(content) <= messages.MOST_BYTES:
+                messages.send(self.speaks, content)
+            else:
+                self.say(problem=["WrongType", "it returns too much to be looked at"])
         elif isinstance(result, Problem):
             self.say(problem=[str(result.name)[:100], str(result.words)[:1000]])
         else:
@@ -135,7 +147,11 @@ class Process:
         def remote(*args: Any, **kwargs: Any) -> Any:
             said = messages.encode([list(args), kwargs])
             self.say(call=number, arguments=said)
-            kind, content = self.hear()
+            kind, content, args_now, keywords_now = self.hear()
+            for before, after in zip(args, args_now, strict=False):
+                messages.write_back(before, after)
+            for key, after in keywords_now.items():
+                messages.write_back(kwargs[key], after)
             if kind == "raised":
                 raise content
             return content
@@ -185,7 +201,7 @@ def said_of(error: BaseException) -> str:
     trace, line = error.__traceback__, ""
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith("<"):
-            line = f" (its line {trace.tb_lineno})"
+            line = f" (line {trace.tb_lineno})"
         trace = trace.tb_next
     try:
         words = str(error)
@@ -195,10 +211,11 @@ def said_of(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _alarm(seconds: float, rang: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Raise `TimeUp` in what runs longer; what runs in C without a break is stopped from outside."""
 
     def ring(*_: Any) -> NoReturn:
+        rang()
         raise TimeUp
 
     signal.signal(signal.SIGALRM, ring)

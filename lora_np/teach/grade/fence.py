@@ -43,7 +43,6 @@ _PATHS = {  # event -> which of its arguments are paths that it changes
     "shutil.rmtree": (0,),
 }
 _WHILE_ANSWERING = {
-    "_thread.start_new_thread": "start threads while it answers",
     "sys.setprofile": "switch off the watch over what it calls",
     "sys.settrace": "trace while it answers",
     "ctypes.dlopen": "load a library while it answers",
@@ -69,6 +68,7 @@ class Fence:
     def close(self) -> None:
         """Install the hook.  There is no way back: a process keeps its hooks until its end."""
         _forbid_hidden_forks(self)
+        _forbid_threads(self)
         sys.addaudithook(self._look)
 
     def refuse(self, what: str) -> None:
@@ -149,6 +149,32 @@ def _forbid_hidden_forks(fence: Fence) -> None:
         return -1
 
     _posixsubprocess.fork_exec = fork_exec
+
+
+def _forbid_threads(fence: Fence) -> None:
+    """Let an answer start no thread: the watch sees one thread alone."""
+    import _thread
+    import threading
+
+    for module in (_thread, threading):
+        for name in (
+            "start_new_thread",
+            "_start_new_thread",
+            "start_joinable_thread",
+            "_start_joinable_thread",
+        ):
+            starts = getattr(module, name, None)
+            if starts is not None:
+                setattr(module, name, _not_while_answering(fence, starts))
+
+
+def _not_while_answering(fence: Fence, starts: Callable[..., Any]) -> Callable[..., Any]:
+    def start(*args: Any, **keywords: Any) -> Any:
+        if fence.answering:
+            fence.refuse("start threads while it answers")
+        return starts(*args, **keywords)
+
+    return start
 
 
 def limit(*, memory_bytes: int, cpu_seconds: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lora_np.teach.exercise import Quiz, Task
 from lora_np.teach.grade import submissions
-from lora_np.teach.grade.answering import remote
+from lora_np.teach.grade.answering import name_of, remote
 from lora_np.teach.grade.sandbox import Limits, Sandbox, StoppedError, Usage, sandbox
 from lora_np.teach.grade.submissions import Cell, Submission, UnreadableError
 from lora_np.teach.judging import judge
@@ -248,7 +248,11 @@ class _File:
         return time.monotonic() >= self.until or self.course.cancelled.is_set()
 
     def _run(self, box: Sandbox) -> None:
-        cells = [(n, c.code, c.where) for n, c in enumerate(self.cells) if n not in self.left_out]
+        cells = [
+            (n, "\n" * (c.line - 1) + c.code, c.where)
+            for n, c in enumerate(self.cells)
+            if n not in self.left_out
+        ]
         box.order(do="run", cells=cells)
         while True:
             message = box.answer(seconds=self.course.limits.cell_seconds + 2)
@@ -260,7 +264,7 @@ class _File:
                 return
 
     def _judged(self, task: Task, box: Sandbox) -> Mark:
-        name = task.signature.partition("(")[0] or "quiz"
+        name = name_of(task)
         box.order(do="find", id=task.id, name=name)
         found = box.answer(seconds=self.course.limits.call_seconds + 2).get("found")
         if not isinstance(found, dict) or "missing" in found:

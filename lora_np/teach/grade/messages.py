@@ -22,8 +22,8 @@ import numpy as np
 MOST_BYTES = 16_000_000
 """The longest message; exercises speak of arrays of at most some hundred numbers."""
 
-MOST_ARRAY_BYTES = 4_000_000
-"""A larger array comes back as its shape and NaN: it cannot be right."""
+MOST_VALUE_BYTES = 4_000_000
+"""The largest value that is looked at; of a larger array comes its shape alone: it cannot be right."""
 
 _LENGTH = struct.Struct(">I")
 _DEEPEST = 20
@@ -81,46 +81,59 @@ def _exactly(handle: int, count: int, until: float, cancelled: Callable[[], bool
 # ---- values that a submission returns ------------------------------------------------------------------------
 
 
-def encode(value: Any, *, depth: int = 0) -> Any:
+def encode(value: Any) -> Any:
     """Say a value in JSON: numbers, words, lists, tuples, dicts and arrays; of anything else its type's name.
 
     >>> encode((1, 2.5, "a"))
     {'tuple': [{'int': '1'}, {'float': '0x1.4000000000000p+1'}, {'str': 'a'}]}
     """
-    kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind is int:
-        return {"int": str(value)} if value.bit_length() < 4000 else {"other": "int"}
-    if kind is float:
-        return {"float": value.hex()}
-    if kind is str:
-        return {"str": value[:100_000].encode("utf-8", "replace").decode()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _encode_array(value)
-    if depth < _DEEPEST and isinstance(value, (list, tuple)) and len(value) <= _MOST_ITEMS:
-        return {
-            "list" if isinstance(value, list) else "tuple": [encode(one, depth=depth + 1) for one in value]
-        }
-    if depth < _DEEPEST and isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
-        pairs = [[encode(key, depth=depth + 1), encode(one, depth=depth + 1)] for key, one in value.items()]
-        return {"dict": pairs}
-    return {"other": kind.__name__[:100]}
+    return _Encoder().encode(value, 0)
 
 
-def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> Any:
-    plain = np.asarray(value)
-    if plain.dtype.kind == "O":  # numbers of mixed kinds, or anything else: item by item
-        if plain.size > _MOST_ITEMS:
-            return {"other": "array of objects"}
-        return {"objects": [encode(one, depth=_DEEPEST) for one in plain.ravel()], "shape": plain.shape}
-    if plain.dtype.kind not in "biufcU":
-        return {"other": f"array of {plain.dtype}"[:100]}
-    plain = plain.astype(plain.dtype.newbyteorder("="), copy=False)
-    said: dict[str, Any] = {"dtype": plain.dtype.str, "shape": list(plain.shape)}
-    if plain.nbytes <= MOST_ARRAY_BYTES:
-        said["bytes"] = base64.b64encode(np.ascontiguousarray(plain).tobytes()).decode()
-    return {"scalar" if isinstance(value, np.generic) else "array": said}
+class _Encoder:
+    """Encodes one value, as far as there is room: what is larger than that cannot be right."""
+
+    def __init__(self) -> None:
+        self.room = MOST_VALUE_BYTES
+
+    def encode(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        self.room -= 32
+        if self.room < 0 or depth > _DEEPEST:
+            return {"other": f"{kind.__name__[:60]} beyond what can be looked at"}
+        if kind is int:
+            return {"int": str(value)} if value.bit_length() < 4000 else {"other": "int"}
+        if kind is float:
+            return {"float": value.hex()}
+        if kind is str:
+            return {"str": value[:10_000].encode("utf-8", "replace").decode()}
+        if isinstance(value, (np.ndarray, np.generic)):
+            return self._array(value, depth)
+        if isinstance(value, (list, tuple)):
+            items = [self.encode(one, depth + 1) for one in value[:_MOST_ITEMS]]
+            return {"list" if isinstance(value, list) else "tuple": items}
+        if isinstance(value, Mapping):
+            items = list(value.items())[:_MOST_ITEMS]
+            return {
+                "dict": [[self.encode(key, depth + 1), self.encode(one, depth + 1)] for key, one in items]
+            }
+        return {"other": kind.__name__[:100]}
+
+    def _array(self, value: np.ndarray[Any, Any] | np.generic, depth: int) -> Any:
+        plain = np.asarray(value)
+        self.room -= plain.nbytes
+        if self.room < 0:
+            return {"other": f"array of shape {plain.shape}"[:100]}
+        if plain.dtype.kind == "O":  # numbers of mixed kinds, or anything else: item by item
+            return {"objects": [self.encode(one, depth + 1) for one in plain.ravel()], "shape": plain.shape}
+        if plain.dtype.kind not in "biufcU":
+            return {"other": f"array of {plain.dtype}"[:100]}
+        plain = plain.astype(plain.dtype.newbyteorder("="), copy=False)
+        content = base64.b64encode(np.ascontiguousarray(plain).tobytes()).decode()
+        said = {"dtype": plain.dtype.str, "shape": list(plain.shape), "bytes": content}
+        return {"scalar" if isinstance(value, np.generic) else "array": said}
 
 
 def decode(said: Any) -> Any:
@@ -170,8 +183,6 @@ def _decode_array(content: dict[str, Any]) -> np.ndarray[Any, Any]:
     dtype, shape = np.dtype(str(content["dtype"])), tuple(map(int, content["shape"]))
     if dtype.kind not in "biufcU" or dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise ValueError(dtype)
-    if "bytes" not in content:  # too large to be sent, so too large to be right
-        return np.broadcast_to(np.float64("nan"), shape)
     raw = base64.b64decode(content["bytes"], validate=True)
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise ValueError(len(raw))
@@ -181,6 +192,35 @@ def _decode_array(content: dict[str, Any]) -> np.ndarray[Any, Any]:
 def stranger(name: str) -> Any:
     """Make a thing that is none of the values an answer may be, with the name of its type."""
     return type(name[:100] or "object", (), {})()
+
+
+# ---- arguments that were written into ------------------------------------------------------------------------
+
+
+def write_back(before: Any, after: Any) -> None:
+    """Change an argument as its copy was changed on the other side."""
+    if isinstance(before, np.ndarray) and isinstance(after, np.ndarray):
+        if before.shape != after.shape and before.size == after.size:
+            before.shape = after.shape
+        if (
+            before.shape == after.shape
+            and before.dtype == after.dtype
+            and before.tobytes() != after.tobytes()
+        ):
+            before.flags.writeable = True
+            before[...] = after
+    elif isinstance(before, list) and isinstance(after, list):
+        if len(before) == len(after):
+            for one, other in zip(before, after, strict=True):
+                write_back(one, other)
+        if not all(isinstance(one, np.ndarray) for one in before):
+            before[:] = after
+    elif isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        for key, value in before.items():
+            write_back(value, after[key])
+
+
+# ---- a submission's messages ---------------------------------------------------------------------------------
 
 
 def packed(message: Mapping[str, Any]) -> bytes:

@@ -73,6 +73,7 @@ class Cell:
     code: str
     where: str
     tags: tuple[str, ...] = ()
+    line: int = 1  # of the file that its code begins on
 
 
 class UnreadableError(Exception):
@@ -216,7 +217,7 @@ def _of_script(text: str) -> list[Cell]:
             continue
         tags = _TAGS.search(head)
         named = tuple(tag.strip(" \"'") for tag in tags[1].split(",")) if tags else ()
-        cells.append(Cell(_without_magic(body), f"line {line}", named))
+        cells.append(Cell(_without_magic(body), f"cell at line {line}", named, line))
     return cells
 
 
@@ -237,7 +238,7 @@ def _statements(text: str) -> list[Cell]:
         if first <= before:  # two statements on one line: leave the script whole
             return [Cell(text, "line 1")]
         before = one.end_lineno or first
-        cells.append(Cell("\n".join(lines[first - 1 : before]), f"line {first}"))
+        cells.append(Cell("\n".join(lines[first - 1 : before]), f"line {first}", line=first))
     return cells
 
 
