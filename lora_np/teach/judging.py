@@ -105,6 +105,8 @@ def _reverse(task: Reverse, test: Callable[..., Any]) -> Verdict:
     alive = [mutant for mutant, said in said_of if said is True]
     if alive:
         words = f"{len(alive)} of {len(task.mutants)} mutants pass your test; one of them: {alive[0].words}"
+        if len(alive) == len(task.mutants):
+            words += "; it accepts everything: does it return or assert what it found?"
         return Verdict(task.id, False, "MutantSurvives", words, alive[0].name, total - len(alive), total)
     return Verdict(
         task.id, True, "Right", f"it accepts what is right and kills {len(said_of)} mutants", "", total, total
