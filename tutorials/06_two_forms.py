@@ -355,7 +355,7 @@ for rows in (4, 128, 2048):
         budget_s=0.3,
     )
     shown = ", ".join(f"{form} {ms:.3f} ms" for form, ms in times.items())
-    print(f"N = {rows:4d}: {shown}, lora-2 over lora-1: {times['lora-2'] / times['lora-1']:.2f}")
+    print(f"measured at N = {rows:4d}: {shown}, lora-2 over lora-1: {times['lora-2'] / times['lora-1']:.2f}")
 
 # %% [markdown]
 # These times are your machine's, so there are no numbers about them in this text. What you will most likely
