@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from app.rooms import Room, room
 from lora_np.equations import equation
 from lora_np.equations.symbols import SYMBOLS
 from lora_np.equations.typeset import in_lines
@@ -185,9 +186,7 @@ def show(
     """
     picture, card = st.columns([5, 3], gap="medium")
     with picture:
-        inked(chart)
-        st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
-        st.markdown(f":small[{tag(kind, source)} {chart.alt}]")
+        draw(chart, key=key, said=f"{tag(kind, source)} {chart.alt}")
     with card:
         names = {"Equation": equations, "Code": code, "Numbers": chart.table, "Take along": snippet}
         tabs = [name for name, content in names.items() if content]
@@ -201,6 +200,13 @@ def show(
                     table_card(chart, key=key)
                 else:
                     snippet_card(snippet, key=key)
+
+
+def draw(chart: Chart, *, key: str, said: str = "") -> None:
+    """Draw a picture, and under it what is said of it: its own sentence, if nothing else."""
+    inked(chart)
+    st.plotly_chart(chart.figure, key=key, theme="streamlit", config=PLOTLY, alt=chart.alt)
+    st.markdown(f":small[{said or chart.alt}]")
 
 
 def inked(chart: Chart) -> None:
@@ -281,6 +287,14 @@ def ending(*, seconds: float | None = None, **state: object) -> None:
         st.code(link(**state), language=None, wrap_lines=True)
     if seconds is not None:
         st.caption(f"{tag('measured')} This page's numbers took {in_seconds(seconds)} of computing here.")
+
+
+def by_hand(here: Room) -> None:
+    """Link a room to the lesson in which a student makes by hand what it shows."""
+    if here.lesson:
+        state = {**reading_state(), "lesson": here.lesson}
+        label = f"Do it yourself: lesson {here.lesson}"
+        st.page_link(room("lessons").view, label=label, icon=":material/stairs:", query_params=state)
 
 
 def link(**state: object) -> str:

@@ -9,7 +9,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:  # `streamlit run app/main.py` puts only app/ itself there
     sys.path.insert(0, ROOT)
 
-from app import tour  # noqa: E402
+from app import frame, tour  # noqa: E402
 from app.logic.engine import warmed_up  # noqa: E402
 from app.rooms import ROOMS  # noqa: E402
 
@@ -23,3 +23,4 @@ chosen = st.navigation(MENU, position="top")
 st.set_page_config(page_title=f"{chosen.title} · lora_np", layout="wide")
 tour.banner()
 chosen.run()
+frame.by_hand(next(room for room in ROOMS if room.address == chosen.url_path))

@@ -4,11 +4,15 @@ from typing import NamedTuple
 
 
 class Room(NamedTuple):
-    """A room: its name in the menu, and its path, which names its view, its logic and its address."""
+    """A room: its name in the menu, its path, which names its view, its logic and its address, and its group.
+
+    `lesson` is the number of the lesson in which a student makes by hand what the room shows.
+    """
 
     title: str
     path: str
     group: str
+    lesson: str = ""
 
     @property
     def view(self) -> str:
@@ -23,18 +27,19 @@ class Room(NamedTuple):
 
 ROOMS = (
     Room("Home", "home", ""),
-    Room("Rank", "rank", "Understand"),
-    Room("Cost", "cost", "Understand"),
-    Room("Gradients", "grad", "Understand"),
-    Room("Optimizer view", "optimizer", "Understand"),
-    Room("Training", "train", "Adapt"),
-    Room("Methods", "methods", "Adapt"),
-    Room("Merge", "merge", "Adapt"),
-    Room("Parameters", "params", "Decide"),
-    Room("Which matrices", "subspace", "Decide"),
-    Room("LoRAPrune", "prune", "Decide"),
+    Room("Lessons", "lessons", ""),
+    Room("Rank", "rank", "Understand", "01"),
+    Room("Cost", "cost", "Understand", "06"),
+    Room("Gradients", "grad", "Understand", "05"),
+    Room("Optimizer view", "optimizer", "Understand", "10"),
+    Room("Training", "train", "Adapt", "07"),
+    Room("Methods", "methods", "Adapt", "11"),
+    Room("Merge", "merge", "Adapt", "08"),
+    Room("Parameters", "params", "Decide", "11"),
+    Room("Which matrices", "subspace", "Decide", "09"),
+    Room("LoRAPrune", "prune", "Decide", "13"),
     Room("Inspector", "inspect", "Decide"),
-    Room("Oracle", "report", "Check"),
+    Room("Oracle", "report", "Check", "15"),
     Room("Glossary and quiz", "quiz", "Check"),
 )
 

@@ -22,8 +22,8 @@ from lora_np.figures.chart import Chart
 
 APP = Path(__file__).parents[1] / "app"
 PATHS = tuple(room.path for room in ROOMS)
-WITHOUT_PICTURES = {"quiz"}
-WITHOUT_LESSON = {"home", "quiz"}  # one is the map of the others, the other asks what they taught
+WITHOUT_PICTURES = {"lessons", "quiz"}  # a lesson has its picture in one of its sections
+WITHOUT_LESSON = {"home", "lessons", "quiz"}  # the map, what is read, and what asks what they taught
 READING = {"form", "shapes", "teacher"}  # how every room is read
 CONTROLS = ("slider", "select_slider", "selectbox", "toggle", "button_group", "number_input", "multiselect")
 

@@ -35,34 +35,35 @@ picture = st.container()  # filled last: how it is drawn is chosen below
 
 st.header("Which door is yours?", anchor=False)
 DOORS = (
-    ("Student", "What is rank, and why can two strips stand for a square?", "See what rank is", "rank", {}),
+    (
+        "Student",
+        "What is rank, and why can two strips stand for a square?",
+        ("See what rank is", "rank", {}),
+        ("Begin with lesson 01", "lessons", {}),
+    ),
     (
         "Teacher",
         "The class predicts before a room shows; large letters, and answers that wait.",
-        "Train it, in teacher's mode",
-        "train",
-        {"teacher": "true"},
+        ("Train it, in teacher's mode", "train", {"teacher": "true"}),
+        ("Project a lesson", "lessons", {"teacher": "true"}),
     ),
     (
         "Practitioner",
         "What is in my adapter, how much rank could go, what would merging lose?",
-        "Inspect an adapter",
-        "inspect",
-        {},
+        ("Inspect an adapter", "inspect", {}),
     ),
     (
         "Implementer",
         "Is my port right? And what do the released ones compute?",
-        "Ask the oracle",
-        "report",
-        {},
+        ("Ask the oracle", "report", {}),
     ),
 )
-for column, (who, why, name, path, query) in zip(st.columns(4), DOORS, strict=True):
+for column, (who, why, *ways) in zip(st.columns(4), DOORS, strict=True):
     with column, st.container(border=True, height="stretch"):
         st.markdown(f"**{who}**")
         st.markdown(why)
-        st.page_link(room(path).view, label=name, icon=":material/arrow_forward:", query_params=query)
+        for name, path, query in ways:
+            st.page_link(room(path).view, label=name, icon=":material/arrow_forward:", query_params=query)
 tour.begin("Or take the guided tour: five minutes, one sentence a stop")
 
 frame.reading()

@@ -10,7 +10,7 @@ from tests.browser.marks import BROWSER
 from tests.browser.visiting import DESKTOP, PHONE
 
 pytestmark = BROWSER
-WITHOUT_PICTURES = {"quiz"}
+WITHOUT_PICTURES = {"lessons", "quiz"}
 QUICK_SECONDS = (
     1.5  # from a key press to the new picture, on two quiet cores without a GPU: printed, not asserted
 )
