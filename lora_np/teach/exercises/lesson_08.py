@@ -458,6 +458,7 @@ EXERCISES = (
             Suspect("CrossTerms", ADDED, lambda B1, A1, s1, B2, A2, s2: (s1 * B1 + s2 * B2, A1 + A2)),
             Suspect("CrossTerms", ADDED, lambda B1, A1, s1, B2, A2, s2: (B1 + B2, s1 * A1 + s2 * A2)),
             Suspect("CrossTerms", ADDED, lambda B1, A1, s1, B2, A2, s2: (B1 + B2, A1 + A2)),
+            Suspect("OutputsSwapped", "A comes first: return B, A in this order", _a_first),
             Suspect(
                 "OrderMixed", "B starts with B2 but A with A1: keep the same order in both", _second_first
             ),
