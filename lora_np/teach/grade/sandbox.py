@@ -139,17 +139,17 @@ class Sandbox:
                     messages.receive(self._hears, until=until, cancelled=self.cancelled)
                 )
             except ChannelError as error:
-                self._stopped(error)
+                self._stopped(error, seconds)
             what = message.get("refused")
             if what is None:
                 return message
             if len(self.refused) < 10:
                 self.refused.append(str(what)[:200])
 
-    def _stopped(self, error: ChannelError) -> Any:
+    def _stopped(self, error: ChannelError, seconds: float | None = None) -> Any:
         """Note why there is nothing more to hear, and raise."""
         if error.reason == "late":
-            self.end = "it is stopped: it does not answer in time"
+            self.end = f"it is stopped: no word from it for {seconds or self.limits.seconds:g} s"
         elif error.reason == "cancelled":
             self.end = "the run was interrupted"
         elif error.reason == "garbled":

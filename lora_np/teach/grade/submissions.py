@@ -169,12 +169,12 @@ def read(path: Path) -> list[Cell]:
 
 def _text(content: bytes) -> str:
     """Decode as Python would, and what an editor of Windows writes too."""
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if content.startswith(mark):
-            return content.decode(encoding, errors="replace")
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        text = content.decode(encoding)
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = content.decode("utf-16")
+        else:
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+            text = content.decode(encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UnreadableError(f"is not text in UTF-8: {error}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -188,18 +188,21 @@ def _of_notebook(text: str) -> list[Cell]:
     listed = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(listed, list):
         raise UnreadableError("is not a notebook: it is JSON without a list of cells")
-    return [
-        Cell(_without_magic(code), f"cell {number}", tags)
-        for number, (kind, code, tags) in enumerate(map(_notebook_cell, listed), 1)
-        if kind == "code" and code.strip()
-    ]
+    cells = []
+    for number, (kind, code, tags) in enumerate(map(_notebook_cell, listed), 1):
+        plain = _without_magic(code)
+        if kind == "code" and plain.strip():
+            cells.append(Cell(plain, f"cell {number}", tags))
+    return cells
 
 
 def _notebook_cell(cell: Any) -> tuple[str, str, tuple[str, ...]]:
     if not isinstance(cell, dict):
         return "", "", ()
     source, metadata = cell.get("source", ""), cell.get("metadata")
-    code = "".join(map(str, source)) if isinstance(source, list) else str(source)
+    code = (
+        "".join(map(str, source)) if isinstance(source, list) else source if isinstance(source, str) else ""
+    )
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     return str(cell.get("cell_type")), code, tuple(map(str, tags)) if isinstance(tags, list) else ()
 
