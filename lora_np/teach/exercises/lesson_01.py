@@ -9,6 +9,7 @@ import numpy as np
 from lora_np._typing import Array, Float, Int
 from lora_np.rank import matrix_rank
 from lora_np.teach.exercise import Exercise, Given, Quiz, Suspect
+from lora_np.teach.exercises._parts import Parts, combined
 
 # ---- 01.1: a table from a column and a row -----------------------------------------------------------------
 
@@ -20,6 +21,13 @@ def _columns_and_rows(rng: np.random.Generator) -> Iterator[Given]:
 
 def _table(u: Float[Array, " m"], v: Float[Array, " n"]) -> Float[Array, "m n"]:
     return u[:, None] * v[None, :]
+
+
+def _part(u: Array, v: Array, rows: slice, columns: slice) -> Float[Array, "m n"]:
+    """Fill a part of the table only."""
+    M = np.zeros((len(u), len(v)))
+    M[rows, columns] = _table(u[rows], v[columns])
+    return M
 
 
 TABLE = Exercise(
@@ -45,6 +53,16 @@ TABLE = Exercise(
             "Elementwise",
             "each number of u meets only one number of v; it must meet them all",
             lambda u, v: u * v,
+        ),
+        Suspect(
+            "ReturnsTooEarly",
+            "only the first entry is there: does the return stand inside a loop? It ends the function at once",
+            lambda u, v: _part(u, v, slice(0, 1), slice(0, 1)),
+        ),
+        Suspect(
+            "FirstSkipped",
+            "the first row and the first column are empty: Python counts from 0, and so must the loops",
+            lambda u, v: _part(u, v, slice(1, None), slice(1, None)),
         ),
         Suspect(
             "AxisLost",
@@ -87,14 +105,16 @@ def _of_rank(rng: np.random.Generator, m: int, n: int, r: int) -> Int[Array, "m 
             return M
 
 
-def _eliminated(M: Array, *, swap: bool = True, skip: bool = True, whole: bool = False) -> int:
+def _eliminated(
+    M: Array, *, swap: bool = True, skip: bool = True, whole: bool = False, crumbs: float = 1e-9
+) -> int:
     """Eliminate with one habit left out: swapping rows, skipping a column, exact division."""
     rows = np.array(M, dtype=np.int64 if whole else np.float64)
     used = 0
     for j in range(rows.shape[1]):
         if used == rows.shape[0]:
             break
-        below = np.flatnonzero(np.abs(rows[used:, j]) > 1e-9)
+        below = np.flatnonzero(np.abs(rows[used:, j]) > crumbs)
         if not below.size or (not swap and below[0]):
             if skip:
                 continue
@@ -105,6 +125,15 @@ def _eliminated(M: Array, *, swap: bool = True, skip: bool = True, whole: bool =
             rows[i] = rows[i] - times * rows[used]
         used += 1
     return used
+
+
+def _along_the_diagonal(M: Array) -> int:
+    """Divide by whatever stands on the diagonal, zero or not."""
+    rows = np.array(M, dtype=np.float64)
+    for j in range(min(rows.shape)):
+        for i in range(j + 1, rows.shape[0]):
+            rows[i] -= rows[i, j] / rows[j, j] * rows[j]
+    return int((np.abs(rows).max(axis=1) > 1e-9).sum())
 
 
 def _without_multiples(M: Array) -> int:
@@ -166,6 +195,21 @@ COUNT_RANK = Exercise(
             lambda M: _eliminated(M, whole=True),
         ),
         Suspect(
+            "FloatsLeaveCrumbs",
+            "it compares floats with 0: division leaves crumbs such as 1e-16, which look like a row; use Fraction",
+            lambda M: _eliminated(M, crumbs=0.0),
+        ),
+        Suspect(
+            "ZeroPivotDivided",
+            "it divides by what stands on the diagonal, even if that is 0; look for a row with a number there",
+            _along_the_diagonal,
+        ),
+        Suspect(
+            "ColumnsCounted",
+            "it counts the columns that are not zero, before anything was eliminated",
+            lambda M: int((M != 0).any(axis=0).sum()),
+        ),
+        Suspect(
             "EntriesCounted",
             "it counts entries that are not zero; rank is about rows",
             lambda M: int((M != 0).sum()),
@@ -201,6 +245,97 @@ def _sizes_and_ranks(rng: np.random.Generator) -> Iterator[Given]:
         yield {"m": m * scale, "n": n * scale, "p": p * scale, "q": q * scale}
 
 
+_HIGHEST: Parts = (
+    (lambda m, n, p, q: min(p + q, m, n), "", ""),
+    (
+        lambda m, n, p, q: p + q,
+        "ShapeForgotten",
+        "a sum of shape (m, n) has no rank above min(m, n), so not always p + q",
+    ),
+    (
+        lambda m, n, p, q: min(p + q, m),
+        "ShapeForgotten",
+        "the columns limit the rank of the sum as well: look at n, too",
+    ),
+    (
+        lambda m, n, p, q: min(p + q, n),
+        "ShapeForgotten",
+        "the rows limit the rank of the sum as well: look at m, too",
+    ),
+    (
+        lambda m, n, p, q: min(m, n),
+        "RanksForgotten",
+        "the rank of the sum is not above p + q, however large the shape",
+    ),
+    (
+        lambda m, n, p, q: max(p, q),
+        "GreaterForSum",
+        "a sum can have more rank than either part: rows of P and of Q add up",
+    ),
+    (
+        lambda m, n, p, q: min(p, q),
+        "LesserForSum",
+        "a sum can have more rank than either part: rows of P and of Q add up",
+    ),
+)
+_LOWEST: Parts = (
+    (lambda m, n, p, q: abs(p - q), "", ""),
+    (
+        lambda m, n, p, q: 0,
+        "LowestIsZero",
+        "the lowest rank of the sum is not always 0: that needs Q = −P, so p = q",
+    ),
+    (
+        lambda m, n, p, q: min(p, q),
+        "LowestIsLesser",
+        "the lowest rank is not min(p, q): what one brings, the other can cancel",
+    ),
+    (
+        lambda m, n, p, q: max(p, q),
+        "LowestIsGreater",
+        "the lowest rank is not max(p, q): what one brings, the other can cancel",
+    ),
+    (
+        lambda m, n, p, q: p - q,
+        "SignLost",
+        "p − q is negative where q is the larger; a rank never is: take the absolute value",
+    ),
+    (
+        lambda m, n, p, q: max(0, p - q),
+        "OneSideOnly",
+        "the lowest rank is |p − q|: where q is the larger, P cancels a part of Q",
+    ),
+    (lambda m, n, p, q: 1, "LowestIsOne", "the lowest rank of the sum is |p − q|; 1 fits the example only"),
+)
+_PRODUCT: Parts = (
+    (lambda m, n, p, q: min(p, q), "", ""),
+    (
+        lambda m, n, p, q: p * q,
+        "RanksMultiplied",
+        "the rank of a product is not the product of the ranks: neither is exceeded",
+    ),
+    (
+        lambda m, n, p, q: max(p, q),
+        "GreaterForLesser",
+        "a product has no more rank than the lesser of its factors, not the greater",
+    ),
+    (
+        lambda m, n, p, q: min(m, n),
+        "ShapeForRank",
+        "the product has the rank that its shape allows; the ranks of P and Q allow less",
+    ),
+    (
+        lambda m, n, p, q: m,
+        "ShapeForRank",
+        "the product has the rank that its shape (m, m) allows; the ranks of P and Q allow less",
+    ),
+    (
+        lambda m, n, p, q: min(p + q, m, n),
+        "SumForProduct",
+        "in a product ranks do not add up: it has no more than the lesser of its factors",
+    ),
+)
+
 LIMITS = Exercise(
     id="01.3",
     title="Limits",
@@ -211,55 +346,21 @@ LIMITS = Exercise(
     expected=lambda m, n, p, q: (min(p + q, m, n), abs(p - q), min(p, q)),
     suspects=(
         Suspect(
-            "ShapeForgotten",
-            "the rank of the sum is said to reach p + q, but a matrix of shape (m, n) has no more than min(m, n)",
-            lambda m, n, p, q: (p + q, abs(p - q), min(p, q)),
+            "OutputsSwapped",
+            "three right numbers in another order: highest of the sum, lowest of the sum, highest of the product",
+            lambda m, n, p, q: (abs(p - q), min(p + q, m, n), min(p, q)),
         ),
         Suspect(
-            "LowestIsZero",
-            "the lowest rank of the sum is not always 0: that needs Q = −P, so p = q",
-            lambda m, n, p, q: (min(p + q, m, n), 0, min(p, q)),
+            "OutputsSwapped",
+            "three right numbers in another order: highest of the sum, lowest of the sum, highest of the product",
+            lambda m, n, p, q: (min(p, q), abs(p - q), min(p + q, m, n)),
         ),
         Suspect(
-            "LowestIsLesser",
-            "the lowest rank of the sum is not min(p, q): what one brings, the other can cancel",
-            lambda m, n, p, q: (min(p + q, m, n), min(p, q), min(p, q)),
+            "OutputsSwapped",
+            "three right numbers in another order: highest of the sum, lowest of the sum, highest of the product",
+            lambda m, n, p, q: (min(p + q, m, n), min(p, q), abs(p - q)),
         ),
-        Suspect(
-            "LowestIsGreater",
-            "the lowest rank of the sum is not max(p, q): what one brings, the other can cancel",
-            lambda m, n, p, q: (min(p + q, m, n), max(p, q), min(p, q)),
-        ),
-        Suspect(
-            "SignLost",
-            "p − q is negative where q is the larger; a rank never is: take the absolute value",
-            lambda m, n, p, q: (min(p + q, m, n), p - q, min(p, q)),
-        ),
-        Suspect(
-            "RanksMultiplied",
-            "the rank of a product is not the product of the ranks: it cannot exceed either of them",
-            lambda m, n, p, q: (min(p + q, m, n), abs(p - q), p * q),
-        ),
-        Suspect(
-            "GreaterForLesser",
-            "a product has no more rank than the lesser of its factors; this is the greater",
-            lambda m, n, p, q: (min(p + q, m, n), abs(p - q), max(p, q)),
-        ),
-        Suspect(
-            "ShapeForRank",
-            "the product P Qᵀ is given the rank that its shape allows; the ranks of P and Q allow less",
-            lambda m, n, p, q: (min(p + q, m, n), abs(p - q), min(m, n)),
-        ),
-        Suspect(
-            "ShapeForRank",
-            "the product P Qᵀ is given the rank that its shape (m, m) allows; the ranks of P and Q allow less",
-            lambda m, n, p, q: (min(p + q, m, n), abs(p - q), m),
-        ),
-        Suspect(
-            "GreaterForSum",
-            "the sum can have more rank than either part: rows of P and rows of Q are told apart",
-            lambda m, n, p, q: (max(p, q), abs(p - q), min(p, q)),
-        ),
+        *combined(_HIGHEST, _LOWEST, _PRODUCT),
     ),
     hints=(
         "Highest means: choose P and Q as you like, with these ranks, so that the result has as much rank as "
@@ -290,6 +391,22 @@ def _float_matrices(rng: np.random.Generator) -> Iterator[Given]:
     yield {"M": np.zeros((3, 2))}
 
 
+def _eps(M: Array) -> float:
+    return float(np.finfo(M.dtype).eps)
+
+
+def _top(M: Array) -> float:
+    return float(np.linalg.svd(M, compute_uv=False)[0])
+
+
+def _share_above(share: float) -> Suspect:
+    return Suspect(
+        "FixedShare",
+        f"it counts what is above {share:g} σ₁, or a share like it: τ is max(m, n) ε σ₁, and depends on the type",
+        lambda M: _counted(M, share),
+    )
+
+
 def _above(threshold: float) -> Suspect:
     return Suspect(
         "FixedThreshold",
@@ -313,6 +430,12 @@ FLOAT_RANK = Exercise(
             lambda M: int((np.linalg.svd(M, compute_uv=False) > 0).sum()),
         ),
         *(_above(threshold) for threshold in (1e-6, 1e-8, 1e-9, 1e-10, 1e-12, 1e-14, 1e-15, 1e-16)),
+        Suspect(
+            "EqualCounted",
+            "what equals τ does not count: the zero matrix has σ = 0 and τ = 0, and no rank",
+            lambda M: int((np.linalg.svd(M, compute_uv=False) >= max(M.shape) * _eps(M) * _top(M)).sum()),
+        ),
+        *(_share_above(share) for share in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)),
         Suspect(
             "LargestMissing",
             "τ lacks the factor σ₁: then the rank changes with the unit in which you measure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from lora_np._typing import Array, Float, Int
 from lora_np.rank import energy_kept, factored_size, matrix_rank, rank_factorization, svd, truncate
 from lora_np.teach.exercise import Exercise, Given, Quiz, Reverse, Suspect
+from lora_np.teach.exercises._parts import Parts, combined
 
 # ---- 02.1: do strips save? ---------------------------------------------------------------------------------
 
@@ -21,6 +22,67 @@ def _shapes(rng: np.random.Generator) -> Iterator[Given]:
         yield {"m": m, "n": n, "r": int(rng.integers(2, m))}
 
 
+_SIZE: Parts = (
+    (lambda m, n, r: r * (m + n), "", ""),
+    (lambda m, n, r: r * m, "OneStripOnly", "r m is one strip, B; C has r n numbers more"),
+    (lambda m, n, r: r * n, "OneStripOnly", "r n is one strip, C; B has m r numbers more"),
+    (lambda m, n, r: m + n, "RankForgotten", "the strips are r wide: m + n is their size at rank 1"),
+    (lambda m, n, r: m * r * r * n, "SizesMultiplied", "the strips stand side by side: m r and r n add up"),
+    (lambda m, n, r: r * m * n, "SizesMultiplied", "r m n is not the size of two strips: m r and r n add up"),
+    (lambda m, n, r: m * n, "WholeMatrix", "m n is the size of the matrix, not of its strips"),
+)
+_SAVES: Parts = (
+    (lambda m, n, r: (m * n - 1) // (m + n), "", ""),
+    (
+        lambda m, n, r: m * n // (m + n),
+        "EqualCounted",
+        "at break-even itself nothing is saved: fewer numbers are asked",
+    ),
+    (
+        lambda m, n, r: m * n // (m + n) - 1,
+        "AlwaysOneLess",
+        "one less than break-even is right only if that is whole",
+    ),
+    (
+        lambda m, n, r: m * n // (m + n) + 1,
+        "OneTooMany",
+        "it is past break-even: there strips are larger than the matrix",
+    ),
+    (lambda m, n, r: -(-m * n // (m + n)), "RoundedUp", "m n / (m + n) rounded up is past break-even"),
+    (
+        lambda m, n, r: round(m * n / (m + n)),
+        "RoundedUp",
+        "rounding m n / (m + n) may go up, past break-even",
+    ),
+    (lambda m, n, r: m * n / (m + n), "NotWhole", "a rank is a whole number, the highest below break-even"),
+    (
+        lambda m, n, r: min(m, n),
+        "SmallerSide",
+        "strips stop saving before the smaller side, at m n / (m + n)",
+    ),
+    (
+        lambda m, n, r: min(m, n) - 1,
+        "SmallerSide",
+        "strips stop saving before the smaller side, at m n / (m + n)",
+    ),
+    (
+        lambda m, n, r: min(m, n) // 2,
+        "HalfTheSide",
+        "half of the smaller side is break-even for squares only",
+    ),
+    (
+        lambda m, n, r: (min(m, n) - 1) // 2,
+        "HalfTheSide",
+        "half of the smaller side is break-even for squares only",
+    ),
+    (
+        lambda m, n, r: m * n - r * (m + n),
+        "SavedNumbers",
+        "the second number is a rank, not how many numbers are saved",
+    ),
+    (lambda m, n, r: r - 1, "DependsOnRank", "the second number depends on the shape alone, not on r"),
+)
+
 STRIPS = Exercise(
     id="02.1",
     title="Do strips save?",
@@ -29,58 +91,7 @@ STRIPS = Exercise(
     returns=("the size of the strips", "the highest rank that saves"),
     given=_shapes,
     expected=lambda m, n, r: (factored_size(m, n, r), (m * n - 1) // (m + n)),
-    suspects=(
-        Suspect(
-            "EqualCounted",
-            "at the break-even rank itself nothing is saved: fewer numbers are asked, not as many",
-            lambda m, n, r: (r * (m + n), m * n // (m + n)),
-        ),
-        Suspect(
-            "OneStripOnly",
-            "that is one strip; B has m r numbers and C has r n more",
-            lambda m, n, r: (r * m, (m * n - 1) // (m + n)),
-        ),
-        Suspect(
-            "OneStripOnly",
-            "that is one strip; C has r n numbers and B has m r more",
-            lambda m, n, r: (r * n, (m * n - 1) // (m + n)),
-        ),
-        Suspect(
-            "SizesMultiplied",
-            "the strips stand side by side: their sizes m r and r n add up and do not multiply",
-            lambda m, n, r: (m * r * r * n, (m * n - 1) // (m + n)),
-        ),
-        Suspect(
-            "SizesMultiplied",
-            "r m n is not the size of two strips: m r and r n add up",
-            lambda m, n, r: (r * m * n, (m * n - 1) // (m + n)),
-        ),
-        Suspect(
-            "NotWhole",
-            "a rank is a whole number, the highest below break-even",
-            lambda m, n, r: (r * (m + n), m * n / (m + n)),
-        ),
-        Suspect(
-            "RoundedUp",
-            "rounding m n / (m + n) may go up, and then the strips are larger than the matrix",
-            lambda m, n, r: (r * (m + n), round(m * n / (m + n))),
-        ),
-        Suspect(
-            "SmallerSide",
-            "up to the smaller side a matrix has that rank, but strips stop saving earlier, below m n / (m + n)",
-            lambda m, n, r: (r * (m + n), min(m, n)),
-        ),
-        Suspect(
-            "HalfTheSide",
-            "half of the smaller side is break-even for squares only",
-            lambda m, n, r: (r * (m + n), (min(m, n) - 1) // 2),
-        ),
-        Suspect(
-            "SavedNumbers",
-            "the second number is a rank, not how many numbers are saved",
-            lambda m, n, r: (r * (m + n), m * n - r * (m + n)),
-        ),
-    ),
+    suspects=tuple(combined(_SIZE, _SAVES)),
     hints=(
         "First count the numbers in B and in C. Then: r (m + n) must be less than m n; which is the highest whole r?",
         "Divide m n by m + n. If that comes out whole, this rank saves nothing, and the answer is one below it. "
@@ -238,8 +249,8 @@ ELIMINATE = Exercise(
         ),
     ),
     hints=(
-        "Eliminate as in exercise 01.2, but clear the pivot's column above as well as below, and divide each row by its "
-        "pivot. Write down in which columns the pivots stood. C is what is left, B is those columns of M.",
+        "Eliminate as in exercise 01.2, but clear the pivot's column above as well as below, and divide each row "
+        "by its pivot. Write down in which columns the pivots stood. C is what is left, B is those columns of M.",
         "After each pivot its column must look like a column of the identity. With `pivots` the list of columns, "
         "return M[:, pivots] and np.array(rows[:len(pivots)], dtype=float). Is B @ C equal to M?",
     ),
@@ -251,11 +262,11 @@ ELIMINATE = Exercise(
 
 
 def _spread_matrices(rng: np.random.Generator) -> Iterator[Given]:
-    """Draw matrices whose singular values halve, so that the nearest one is well defined."""
+    """Draw matrices whose singular values fall in equal steps, so that the nearest one is well defined."""
     for m, n, r in ((2, 2, 1), (4, 3, 2), (3, 6, 1), (7, 5, 3), (5, 8, 4), (4, 6, 4)):
         q = min(m, n)
         U, V = (np.linalg.qr(rng.normal(size=(side, q)))[0] for side in (m, n))
-        yield {"M": (U * (rng.uniform(2, 4) * 0.5 ** np.arange(q))) @ V.T, "r": r}
+        yield {"M": (U * (rng.uniform(1, 2) * np.arange(q, 0, -1))) @ V.T, "r": r}
 
 
 def _parts(M: Array) -> tuple[Array, Array, Array]:
@@ -292,7 +303,7 @@ NEAREST = Exercise(
     returns=("the cut matrix",),
     given=_spread_matrices,
     expected=lambda M, r: truncate(M, r).matrix(),
-    size=lambda given: np.full(given["M"].shape, 64 * np.linalg.norm(given["M"])),
+    size=lambda given: np.full(given["M"].shape, 4 * np.linalg.norm(given["M"])),
     suspects=(
         Suspect(
             "OtherEnd",
@@ -333,6 +344,11 @@ NEAREST = Exercise(
             "VNotTransposed",
             "V comes back from NumPy already transposed: its first r rows are wanted, Vt[:r]",
             _v_for_its_transpose,
+        ),
+        Suspect(
+            "QRForSVD",
+            "it cuts QR factors: the first columns are not the strongest directions",
+            lambda M, r: np.linalg.qr(M)[0][:, :r] @ np.linalg.qr(M)[1][:r],
         ),
         Suspect(
             "NothingCut",
@@ -384,6 +400,59 @@ def _heads(energy: Array) -> Array:
     return np.asarray(total / total[-1])
 
 
+_HEADS: tuple[tuple[Callable[[Array], Array], str, str], ...] = (
+    (lambda sigma: _heads(sigma**2), "", ""),
+    (
+        lambda sigma: _heads(sigma),
+        "SquaresMissing",
+        "the σ are added as they are; energy is made of their squares",
+    ),
+    (lambda sigma: np.sqrt(_heads(sigma**2)), "RootTaken", "energy is the square of the norm: take no root"),
+)
+_COUNTS: tuple[tuple[Callable[[Array, float], int], str, str], ...] = (
+    (lambda heads, share: _counted(heads, share), "", ""),
+    (
+        lambda heads, share: max(_counted(heads, share), 1),
+        "RankZeroForgotten",
+        "it starts at rank 1; a share of 0 is kept by rank 0",
+    ),
+    (
+        lambda heads, share: int((heads[:-1] <= share).sum()),
+        "MoreForAtLeast",
+        "it looks for more than the share; exactly the share is enough",
+    ),
+    (
+        lambda heads, share: max(_counted(heads, share) - 1, 0),
+        "OneTooFew",
+        "it is one less than the rank: a place in the list is counted from 0, a rank from 1",
+    ),
+    (
+        lambda heads, share: _counted(heads, share) - 1,
+        "OneTooFew",
+        "it is one less than the rank: a place in the list is counted from 0, a rank from 1",
+    ),
+    (
+        lambda heads, share: _counted(heads, share) + 1,
+        "OneTooMany",
+        "it is one more than the rank that is enough",
+    ),
+)
+
+
+def _suspects_of_enough() -> Iterator[Suspect]:
+    """Combine each way to add up with each way to count, single mistakes first."""
+    pairs = [(head, count) for head in _HEADS for count in _COUNTS]
+    for (heads, one, why), (count, two, reason) in sorted(pairs, key=lambda p: bool(p[0][1]) + bool(p[1][1]))[
+        1:
+    ]:
+        words = "; and ".join(text for text in (why, reason) if text)
+        yield Suspect(
+            one or two, words, lambda sigma, share, heads=heads, count=count: count(heads(sigma), share)
+        )
+
+
+_ENOUGH = tuple(_suspects_of_enough())
+
 ENOUGH = Exercise(
     id="02.4",
     title="The rank that is enough",
@@ -393,41 +462,7 @@ ENOUGH = Exercise(
     given=_spectra,
     expected=lambda sigma, share: _counted(energy_kept(sigma), share),
     suspects=(
-        Suspect(
-            "SquaresMissing",
-            "the singular values are added up as they are; energy is made of their squares",
-            lambda sigma, share: _counted(_heads(sigma), share),
-        ),
-        Suspect(
-            "RootTaken",
-            "the share is measured in the norm; the energy is the square of it, so take no root",
-            lambda sigma, share: _counted(np.sqrt(_heads(sigma**2)), share),
-        ),
-        Suspect(
-            "MoreForAtLeast",
-            "it looks for more than the share; exactly the share is enough",
-            lambda sigma, share: int((_heads(sigma**2)[:-1] <= share).sum()),
-        ),
-        Suspect(
-            "OneTooFew",
-            "it is one less than the rank: a place in the list is counted from 0, a rank from 1",
-            lambda sigma, share: max(_counted(_heads(sigma**2), share) - 1, 0),
-        ),
-        Suspect(
-            "OneTooFew",
-            "it is one less than the rank: a place in the list is counted from 0, a rank from 1",
-            lambda sigma, share: _counted(_heads(sigma**2), share) - 1,
-        ),
-        Suspect(
-            "OneTooMany",
-            "it is one more than the rank that is enough",
-            lambda sigma, share: _counted(_heads(sigma**2), share) + 1,
-        ),
-        Suspect(
-            "RankZeroForgotten",
-            "it starts at rank 1; a share of 0 is kept by rank 0",
-            lambda sigma, share: max(_counted(_heads(sigma**2), share), 1),
-        ),
+        *_ENOUGH,
         Suspect(
             "ShareOfLargest",
             "it counts the singular values above a share of the largest; the share is of all the energy",

@@ -11,6 +11,7 @@ from lora_np.nn import dense, losses
 from lora_np.nn.dense import Dense
 from lora_np.rank import truncate
 from lora_np.teach.exercise import Exercise, Given, Quiz, Suspect
+from lora_np.teach.exercises._parts import Parts, combined
 
 # ---- 03.1: the layer ---------------------------------------------------------------------------------------
 
@@ -59,6 +60,21 @@ LAYER = Exercise(
             "BiasPerProduct",
             "the bias is added to each product, k times in all; it belongs to the neuron, once",
             lambda X, W, b: X @ W.T + X.shape[1] * b,
+        ),
+        Suspect(
+            "BiasOnWeights",
+            "the bias is added to the weights, before the product; add it to the product",
+            lambda X, W, b: X @ (W.T + b),
+        ),
+        Suspect(
+            "BendAdded",
+            "it bends the output by tanh; this layer is linear: no function on top",
+            lambda X, W, b: np.tanh(X @ W.T + b),
+        ),
+        Suspect(
+            "BendAdded",
+            "it makes negative outputs zero, as relu does; this layer is linear: no function on top",
+            lambda X, W, b: np.maximum(X @ W.T + b, 0.0),
         ),
         Suspect(
             "MeanForSum",
@@ -163,6 +179,11 @@ INCREMENT = Exercise(
             lambda W0, X, T, lr: -_moved(W0, X, T, 1.0),
         ),
         Suspect(
+            "MissSquared",
+            "the miss is squared; the loss has the square, its slope has the miss itself",
+            lambda W0, X, T, lr: -lr * ((X @ W0.T - T) ** 2).T @ X / len(X),
+        ),
+        Suspect(
             "FirstRowOnly",
             "only the first row of X and T has a say; take the mean over all rows",
             lambda W0, X, T, lr: _moved(W0, X[:1], T[:1], lr),
@@ -186,12 +207,73 @@ def _runs(rng: np.random.Generator) -> Iterator[Given]:
         (30, 20, 3, 4),
         (96, 64, 1, 1),
         (8, 5, 2, 100),
+        (8, 5, 6, 2),
         (5, 8, 7, 2),
         (40, 60, 9, 5),
         (12, 90, 4, 3),
     ):
         yield {"d": d * scale, "k": k * scale, "N": N * scale, "steps": steps}
 
+
+_BOTH_SIDES = "the shape is (d, k), and both sides limit the rank; here only one is looked at"
+_NO_SHAPE = "no matrix of shape (d, k) has a rank above min(d, k), however many rows it has seen"
+_FEW_ROWS = "few rows make a low rank: every row of ΔW is a mixture of the rows of X"
+_SAME: Parts = (
+    (lambda d, k, N, steps: min(d, k, N), "", ""),
+    (lambda d, k, N, steps: N, "ShapeForgotten", _NO_SHAPE),
+    (lambda d, k, N, steps: min(d * k, N), "ShapeForgotten", _NO_SHAPE),
+    (lambda d, k, N, steps: min(k, N), "OneSideOnly", _BOTH_SIDES),
+    (lambda d, k, N, steps: min(d, N), "OneSideOnly", _BOTH_SIDES),
+    (lambda d, k, N, steps: min(d, k), "FullRank", _FEW_ROWS),
+    (lambda d, k, N, steps: 1, "OneForEachStep", "N rows bring up to N directions, not one"),
+    (
+        lambda d, k, N, steps: min(d, k, steps),
+        "OneForEachStep",
+        "the same rows bring N directions in all, not one a step",
+    ),
+    (
+        lambda d, k, N, steps: steps,
+        "OneForEachStep",
+        "the same rows bring N directions in all, not one a step",
+    ),
+    (
+        lambda d, k, N, steps: min(d, k, N * steps),
+        "StepsCountTwice",
+        "the same rows bring nothing new, however many steps",
+    ),
+    (
+        lambda d, k, N, steps: N * steps,
+        "StepsCountTwice",
+        "the same rows bring nothing new, however many steps",
+    ),
+)
+_FRESH: Parts = (
+    (lambda d, k, N, steps: min(d, k, N * steps), "", ""),
+    (lambda d, k, N, steps: N * steps, "ShapeForgotten", f"{_NO_SHAPE}: the second number passes it"),
+    (
+        lambda d, k, N, steps: min(d * k, N * steps),
+        "ShapeForgotten",
+        f"{_NO_SHAPE}: the second number passes it",
+    ),
+    (lambda d, k, N, steps: min(k, N * steps), "OneSideOnly", _BOTH_SIDES),
+    (lambda d, k, N, steps: min(d, N * steps), "OneSideOnly", _BOTH_SIDES),
+    (lambda d, k, N, steps: min(d, k), "FullRank", _FEW_ROWS),
+    (
+        lambda d, k, N, steps: min(d, k, N),
+        "StepsForgotten",
+        "fresh rows bring new directions: the second number grows with the steps",
+    ),
+    (
+        lambda d, k, N, steps: min(d, k, steps),
+        "OneForEachStep",
+        "a step with N fresh rows brings up to N directions, not one",
+    ),
+    (
+        lambda d, k, N, steps: min(d, k, N + steps),
+        "SumForProduct",
+        "each of the steps brings N rows: that makes N times steps",
+    ),
+)
 
 HIGHEST_RANK = Exercise(
     id="03.3",
@@ -203,60 +285,16 @@ HIGHEST_RANK = Exercise(
     expected=lambda d, k, N, steps: (min(d, k, N), min(d, k, N * steps)),
     suspects=(
         Suspect(
-            "ShapeForgotten",
-            "no matrix of shape (d, k) has a rank above min(d, k), however many rows it has seen",
-            lambda d, k, N, steps: (N, N * steps),
-        ),
-        Suspect(
-            "ShapeForgotten",
-            "no matrix of shape (d, k) has a rank above min(d, k): the second number passes it",
-            lambda d, k, N, steps: (min(d, k, N), N * steps),
-        ),
-        Suspect(
             "StepsCountTwice",
             "the same rows bring nothing new: the first number does not grow with the steps",
             lambda d, k, N, steps: (min(d, k, N * steps), min(d, k, N * steps)),
-        ),
-        Suspect(
-            "StepsForgotten",
-            "fresh rows bring new directions in every step: the second number grows with the steps",
-            lambda d, k, N, steps: (min(d, k, N), min(d, k, N)),
-        ),
-        Suspect(
-            "OneForEachStep",
-            "a step with N rows adds up to N directions, not one",
-            lambda d, k, N, steps: (1, min(d, k, steps)),
-        ),
-        Suspect(
-            "OneForEachStep",
-            "a step with N fresh rows adds up to N directions, not one",
-            lambda d, k, N, steps: (min(d, k, N), min(d, k, steps)),
-        ),
-        Suspect(
-            "SumForProduct",
-            "each of the steps brings N rows: that makes N times steps",
-            lambda d, k, N, steps: (min(d, k, N), min(d, k, N + steps)),
-        ),
-        Suspect(
-            "FullRank",
-            "few rows make a low rank: every row of ΔW is a mixture of the rows of X",
-            lambda d, k, N, steps: (min(d, k), min(d, k)),
         ),
         Suspect(
             "OutputsSwapped",
             "the two numbers are exchanged: first the same rows, then fresh rows",
             lambda d, k, N, steps: (min(d, k, N * steps), min(d, k, N)),
         ),
-        Suspect(
-            "InputsOnly",
-            "the shape is (d, k): both sides limit the rank, here only one is looked at",
-            lambda d, k, N, steps: (min(k, N), min(k, N * steps)),
-        ),
-        Suspect(
-            "InputsOnly",
-            "the shape is (d, k): both sides limit the rank, here only one is looked at",
-            lambda d, k, N, steps: (min(d, N), min(d, N * steps)),
-        ),
+        *combined(_SAME, _FRESH),
     ),
     hints=(
         "How many different rows of data has the weight seen, in the first case and in the second? And what does "
@@ -271,18 +309,24 @@ HIGHEST_RANK = Exercise(
 
 
 def _tuned(rng: np.random.Generator) -> Iterator[Given]:
-    """Draw weights before and after, with changes whose singular values halve."""
+    """Draw weights before and after, with changes whose singular values fall in equal steps."""
     for d, k, r in ((2, 2, 1), (3, 4, 2), (6, 3, 1), (5, 7, 3), (8, 5, 4), (4, 6, 4)):
         q = min(d, k)
         U, V = (np.linalg.qr(rng.normal(size=(side, q)))[0] for side in (d, k))
         W0 = rng.normal(size=(d, k))
-        yield {"W0": W0, "W1": W0 + (U * (rng.uniform(1, 2) * 0.5 ** np.arange(q))) @ V.T, "r": r}
+        yield {"W0": W0, "W1": W0 + (U * (rng.uniform(0.5, 1) * np.arange(q, 0, -1))) @ V.T, "r": r}
 
 
 def _cut(M: Array, r: int, *, other_end: bool = False) -> Array:
     U, sigma, Vt = np.linalg.svd(M, full_matrices=False)
     part = slice(len(sigma) - r, None) if other_end else slice(0, r)
     made: Array = (U[:, part] * sigma[part]) @ Vt[part]
+    return made
+
+
+def _v_for_its_transpose(W0: Array, W1: Array, r: int) -> Array:
+    U, sigma, Vt = np.linalg.svd(W1 - W0)
+    made: Array = W0 + (U[:, :r] * sigma[:r]) @ Vt[:, :r].T
     return made
 
 
@@ -295,7 +339,7 @@ CUT_CHANGE = Exercise(
     given=_tuned,
     expected=lambda W0, W1, r: W0 + truncate(W1 - W0, r).matrix(),
     size=lambda given: np.full(
-        given["W0"].shape, 64 * np.linalg.norm(np.abs(given["W0"]) + np.abs(given["W1"]))
+        given["W0"].shape, 4 * np.linalg.norm(np.abs(given["W0"]) + np.abs(given["W1"]))
     ),
     suspects=(
         Suspect(
@@ -338,6 +382,21 @@ CUT_CHANGE = Exercise(
             "NothingCut",
             "it is W1 itself: nothing was cut",
             lambda W0, W1, r: W1,
+        ),
+        Suspect(
+            "StrengthsMissing",
+            "the singular values are left out: U and V only say which way",
+            lambda W0, W1, r: W0 + np.linalg.svd(W1 - W0)[0][:, :r] @ np.linalg.svd(W1 - W0)[2][:r],
+        ),
+        Suspect(
+            "VNotTransposed",
+            "V comes back from NumPy already transposed: its first r rows are wanted, Vt[:r]",
+            _v_for_its_transpose,
+        ),
+        Suspect(
+            "RowsCut",
+            "it keeps the first r rows of the change: that has rank r, but it is not the best",
+            lambda W0, W1, r: np.where(np.arange(len(W0))[:, None] < r, W1, W0),
         ),
         Suspect(
             "SumForDifference",
