@@ -132,6 +132,7 @@ def ask(number: str, piece: Piece) -> None:
 
 try:
     shelf = lessons.shelf()
+    lessons.book(next(iter(shelf)))  # what reads it is here
 except lessons.MISSING as error:
     st.title("Lessons", anchor=False)
     st.warning(str(error))
