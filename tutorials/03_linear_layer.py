@@ -24,8 +24,8 @@ from lora_np.teach import check, hint, picture
 #
 # [net-neuron]
 #
-# By hand, with x = (1, 2, 3), w = (0.5, 0, −1) and b = 2: the output is 0.5 · 1 + 0 · 2 − 1 · 3 + 2 = −0.5.
-# "Multiply in pairs and add up" is a dot product.
+# By hand, with x = [1 2 3], w = [0.5 0 −1] and b = 2: the output is 0.5 · 1 + 0 · 2 − 1 · 3 + 2 = −0.5.
+# "Multiply in pairs and add up" is a dot product, so the output is w · x + b.
 #
 # [net-neuron-dot]
 
@@ -43,7 +43,7 @@ assert w @ x + b == dense.neuron(x, w, b) == -0.5
 # once, one row for each: X of shape (N, k). The outputs make Y of shape (N, d).
 #
 # Row n of Y holds the dot products of row n of X with all rows of W. That is the matrix product X Wᵀ. Check
-# the shapes: (N, k) times (k, d) is (N, d). The bias goes onto every row.
+# the shapes: (N, k) times (k, d) is (N, d). The bias goes onto every row: Y = X Wᵀ + b.
 #
 # [net-linear]
 #
@@ -86,8 +86,8 @@ check("03.1", layer)
 # ## 3 · What one step of training does to the weight
 #
 # Someone has trained W. Call it W₀. *Fine-tuning* means: go on training, on other data. In *full* fine-tuning
-# all entries may move, and the result W′ has the same shape as W₀. Call the difference ΔW ("delta W"). We
-# also say *increment*.
+# all entries may move, and the result W′ has the same shape as W₀. Call the difference ΔW ("delta W"), so
+# W′ = W₀ + ΔW. We also say *increment*.
 #
 # [rank-increment]
 #
@@ -95,17 +95,19 @@ check("03.1", layer)
 #
 # [rank-layer-increment]
 #
-# What does ΔW look like? Follow one single step, without a bias. Two neurons, W₀ has the rows 1 0 and 0 1.
-# The input is x = (1, 2), so the output is y = (1, 2). We want t = (0, 0). Each neuron misses by g = y − t,
-# so g = (1, 2).
+# What does ΔW look like? Follow one single step, without a bias. Two neurons, W₀ has the rows [1 0] and
+# [0 1]. The input is x = [1 2], so the output is y = [1 2]. We want t = [0 0]. Each neuron misses by g = y −
+# t, so g = [1 2].
 #
 # Which weights are to blame? Weight j of neuron i got multiplied by xⱼ on its way into yᵢ. So its blame is gᵢ
 # · xⱼ: the miss, times the input that carried it. A weight whose input was 0 had no part in it. Gradient
 # descent moves each weight against its blame, by a small rate η, say 0.1:
 #
-# - ΔW has the rows −0.1 · (1 · 1, 1 · 2) and −0.1 · (2 · 1, 2 · 2)
+# - first neuron: −0.1 · 1 · [1 2], its miss is 1
+# - second neuron: −0.1 · 2 · [1 2], its miss is 2
 #
-# That is a column times a row, −η g xᵀ. You know its rank from lesson 01: it is 1.
+# These are the two rows of ΔW. Together they are a column times a row, −η g xᵀ. You know its rank from
+# lesson 01: it is 1.
 
 # %%
 W0, x, t, eta = np.eye(2), np.array([1.0, 2.0]), np.zeros(2), 0.1
@@ -120,9 +122,9 @@ assert np.allclose((W0 + delta_W) @ x, [0.5, 1.0])
 # %% [markdown]
 # One step, and the miss is halved.
 #
-# With N rows at once, the blame is the mean over the rows. Let G = Y − T hold the misses, (N, d). Then the
-# mean of N tables g xᵀ is Gᵀ X / N. Look at the shapes: (d, N) times (N, k) is (d, k). So one step makes ΔW =
-# −η Gᵀ X / N.
+# With N rows at once, the blame is the mean over the rows. Let T hold the targets and G = Y − T the misses,
+# both of shape (N, d). Then the mean of N tables g xᵀ is Gᵀ X / N. Look at the shapes: (d, N) times (N, k) is
+# (d, k). So one step makes ΔW = −η Gᵀ X / N.
 #
 # "Blame" has a proper name, *gradient*: how much the loss grows if a weight grows. Here the loss is half the
 # mean squared miss.
@@ -178,7 +180,8 @@ check("03.2", increment)
 #
 # Now train for many steps on the same N rows. Each step adds mixtures of the same N rows. So the rank stays
 # at most N, however long you train. With N fresh rows in every step it can grow by N each time, until the
-# shape (d, k) says stop.
+# shape (d, k) says stop. (In the next cell the entries of the weight are about 1, and what lies below 1e-10
+# is their rounding.)
 
 # %%
 X, T = rng.normal(size=(3, 20)), rng.normal(size=(3, 30))  # three rows of data for a weight of shape (30, 20)
@@ -187,6 +190,7 @@ W = W0
 for _ in range(100):
     W = W - 0.05 * (X @ W.T - T).T @ X / len(X)
 print("after 100 steps on the same 3 rows: rank", matrix_rank(W - W0, tol=1e-10))
+assert matrix_rank(W - W0, tol=1e-10) == 3
 
 W = W0
 for _ in range(4):
@@ -222,9 +226,9 @@ check("03.3", highest_rank)
 #
 # `lora_np` ships a small network that reads handwritten digits, 8 pixels by 8. Its first layer has W₀ of
 # shape (96, 64): 96 neurons, 64 pixels. Two more layers follow. We turn all digits by 45 degrees. Guess: how
-# well does it read them now? Then we fine-tune everything, all weights of all layers, for 150 steps. (The
-# optimizer is Adam, see lesson 10. It is not plain gradient descent, so the bounds of section 4 need not
-# hold.)
+# well does it read them now? Then we fine-tune everything, all weights of all layers, for 150 steps. How
+# `train` works is the subject of lesson 07; here it is only run. (The optimizer is Adam, see lesson 10. It is
+# not plain gradient descent, so the bounds of section 4 need not hold.)
 
 # %%
 from dataclasses import replace
@@ -314,7 +318,7 @@ assert change_cut[64] == weight_cut[64] == evaluate(after, turned)[1]
 # %% [markdown]
 # With the change cut to rank 8, the network reads as well as with all of it. With the weight cut to rank 8,
 # it reads little more than half. The weight holds all that the network ever learned, spread over all its
-# directions. The change holds one task.
+# directions. The change holds one task. (Both columns end at the same number, for at rank 64 nothing is cut.)
 #
 # That is the observation on which LoRA stands: **the change is thin, the weight is not.** LoRA never touches
 # W₀, and never makes it smaller.
