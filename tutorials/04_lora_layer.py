@@ -62,7 +62,7 @@ assert y.tolist() == [17.0, 1.0, -10.0]
 # In practice N rows come at once, as a matrix X of shape (N, k). Each **row** of X is one example. Then the
 # matrices stand on the other side, transposed: for one column we wrote W₀ x, for rows we write X W₀ᵀ.
 #
-# The bottleneck is now a matrix Z of shape (N, r), one row for each row of X:
+# The bottleneck is now a matrix Z = X Aᵀ of shape (N, r), one row for each row of X:
 #
 # [lora-z]
 #
@@ -70,8 +70,8 @@ assert y.tolist() == [17.0, 1.0, -10.0]
 #
 # [lora-2]
 #
-# In words: Y = X W₀ᵀ + s (X Aᵀ) Bᵀ. Read it from left to right and check the shapes as you go: (N, k)·(k,
-# d) gives (N, d). And (N, k)·(k, r) gives (N, r), then (N, r)·(r, d) gives (N, d). They fit, so they add.
+# In words: Y = X W₀ᵀ + s (X Aᵀ) Bᵀ. Read it from left to right and check the shapes as you go: (N, k)·(k, d)
+# gives (N, d). And (N, k)·(k, r) gives (N, r), then (N, r)·(r, d) gives (N, d). They fit, so they add.
 
 # %%
 X = np.array([[3.0, 1.0], [0.0, 2.0], [1.0, -1.0], [1.0, -2.0]])  # (N, k) = (4, 2)
@@ -86,8 +86,8 @@ assert np.array_equal(Z, Z_lib)
 assert Y[0].tolist() == [17.0, 1.0, -10.0]  # the row you did by hand
 
 # %% [markdown]
-# Look at the last row, the input [1, -2]. Its bottleneck is 2·1 + 1·(-2) = 0. So B has nothing to write,
-# and the layer gives the frozen output. The layer changes only for inputs that A can see.
+# Look at the last row, the input [1, -2]. Its bottleneck is 2·1 + 1·(-2) = 0. So B has nothing to write, and
+# the layer gives the frozen output. The layer changes only for inputs that A can see.
 #
 # ### Exercise 04.1 ★ · The layer
 #
@@ -113,20 +113,20 @@ check("04.1", lora_forward)
 # %% [markdown]
 # ## 3 The change that you never build
 #
-# What has been added to the weight? Multiply B and A out:
+# What has been added to the weight? Multiply B and A out. The product, times s, is called ΔW ("delta W"):
 #
 # [lora-delta]
 #
-# B A has the shape (d, k), the same as W₀. For our numbers, s B A is 2·[[2, 1], [0, 0], [-2, -1]] = [[4,
-# 2], [0, 0], [-4, -2]]. Every row is a multiple of [2, 1], the row of A. That is what rank 1 means.
+# In words: ΔW = s B A. It has the shape (d, k), the same as W₀. For our numbers it is 2·[[2, 1], [0, 0], [-2,
+# -1]] = [[4, 2], [0, 0], [-4, -2]]. Every row is a multiple of [2, 1], the row of A. That is what rank 1
+# means.
 #
 # So there is a second way to compute Y. Build the adapted weight W first, then apply it:
 #
 # [lora-weight]
 #
-# In words: W = W₀ + s B A, and then Y = X Wᵀ. Both ways give the same output. The first never makes the
-# large matrix B A. [Lesson 06](lesson:06) asks which one is cheaper, and the answer is less simple than it
-# looks.
+# In words: W = W₀ + s B A, and then Y = X Wᵀ. Both ways give the same output. The first never makes the large
+# matrix B A. [Lesson 06](lesson:06) asks which one is cheaper, and the answer is less simple than it looks.
 
 # %%
 increment = s * (B @ A)  # (d, k), as large as W0
@@ -148,11 +148,12 @@ assert np.linalg.matrix_rank(increment) == 1
 #
 # [lora-scale]
 #
-# Why divide by r? Write out one output of the new way. It is s·(b₁z₁ + b₂z₂ + … + bᵣzᵣ): a sum of r terms.
-# With s = α / r this is α times the **mean** of the r terms. So r says how many terms are averaged, and α
-# says how much their mean counts.
+# In words: s = α / r. Why divide by r? Write out one output of the new way. It is s·(b₁z₁ + b₂z₂ + … + bᵣzᵣ),
+# where b₁ to bᵣ is one row of B: a sum of r terms. With s = α / r this is α times the **mean** of the r
+# terms. So r says how many terms are averaged, and α says how much their mean counts.
 #
-# The trap: when you change r and leave α alone, you change s, too.
+# The trap: when you change r and leave α alone, you change s, too. (And α is not a second learning rate. It
+# multiplies what B and A do, at every moment, also after training. Lessons 07 and 10 come back to this.)
 
 # %%
 for rank in (4, 8, 16, 64):
@@ -163,9 +164,9 @@ for rank in (4, 8, 16, 64):
 # With α = 16, rank 4 has s = 4.0, and rank 64 has s = 0.25. If someone tells you "I tried r = 64 and it
 # learned less", ask what they did with α.
 #
-# Is the mean the right thing to take? Let us look. We draw random factors and measure how large the new
-# way's output is, as a root mean square: once as a sum (divided by nothing), once as a mean (divided by r),
-# once divided by √r.
+# Is the mean the right thing to take? Let us look. We draw random factors and measure how large the new way's
+# output is, as a root mean square: once as a sum (divided by nothing), once as a mean (divided by r), once
+# divided by √r.
 
 
 # %%
@@ -195,8 +196,8 @@ assert all(0.75 < size[2] < 1.25 for size in sizes.values())
 #
 # [lora-scale-rs]
 #
-# In words: s = α / √r. LoRA's own rule is the first one. A library lets you choose, so always check which
-# one it uses.
+# In words: s = α / √r. LoRA's own rule is the first one. A library lets you choose, so always check which one
+# it uses.
 #
 # ### Exercise 04.2 ★ · From alpha to the scale
 #
@@ -250,14 +251,15 @@ assert W.tolist() == [[5.0, 2.0], [0.0, 1.0], [-3.0, -1.0]]
 # %% [markdown]
 # ## 5 Why one factor starts at zero
 #
-# Before the first step, the adapted layer should do what the pretrained layer did. Else we throw away what
-# we paid for. So we need s B A = 0. There are three ways to get it: B = 0, or A = 0, or both. Which one?
+# Before the first step, the adapted layer should do what the pretrained layer did. Else we throw away what we
+# paid for. So we need s B A = 0. There are three ways to get it: B = 0, or A = 0, or both. Which one?
 #
 # Make the layer as small as can be: d = k = r = 1. Now everything is a number.
 #
 # - The output is y = w₀ x + s b a x.
 # - We want the target t, so take the loss L = ½ (y - t)². Let g = y - t be how far we are off.
-# - Move b a little: y moves by s a x as much, and L by g as much again. So the gradient of b is g s a x.
+# - If y grows by a little, L grows by g times that. (The slope of ½ u² is u.) If b grows by a little, y grows
+#   by s a x times that. One after the other: the gradient of b is g s a x.
 # - In the same way, the gradient of a is g s b x.
 #
 # Look at these two. **The gradient of b contains a. The gradient of a contains b.**
@@ -265,8 +267,8 @@ assert W.tolist() == [[5.0, 2.0], [0.0, 1.0], [-3.0, -1.0]]
 # Put numbers in: w₀ = 1, x = 2, t = 6, s = 1, and steps of SGD (gradient descent) with learning rate 0.1.
 #
 # - Start at b = 0, a = 1. Then y = 2 and g = -4. The gradient of b is -4·1·1·2 = -8. The gradient of a is
-#   -4·1·0·2 = 0. So b becomes 0 + 0.1·8 = 0.8, and a waits. In the second step b is no longer zero, and
-#   both move.
+#   -4·1·0·2 = 0. So b becomes 0 + 0.1·8 = 0.8, and a waits. In the second step b is no longer zero, and both
+#   move.
 # - Start at b = 0, a = 0. Then g = -4 again, but both gradients are 0. Nothing moves. The next step is the
 #   same step. It stays there forever, with the loss at 8.
 
@@ -291,19 +293,20 @@ assert tiny_run(0.0, 0.0, 1000) == ([8.0] * 1001, 0.0, 0.0)
 assert tiny_run(0.0, 1.0, 20)[0][-1] < 1e-6
 
 # %% [markdown]
-# The first two starts learn. The third one has done nothing, and after 1000 steps it still has not: the
-# last `assert`s say so.
+# The first two starts learn. The third one has done nothing, and after 1000 steps it still has not: the last
+# `assert`s say so.
 #
 # ## 6 The same with matrices
 #
-# For matrices the story is the same: the gradient of B is a product that contains A, and the gradient of A
-# is one that contains B. [Lesson 05](lesson:05) derives both. Here we only ask which of them is zero.
-# LoRA's start is
+# For matrices the story is the same: the gradient of B is a product that contains A, and the gradient of A is
+# one that contains B. [Lesson 05](lesson:05) derives both. Here we only ask which of them is zero. LoRA's
+# start is
 #
 # [lora-init]
 #
-# In words: B = 0 and A random. `init` knows this start and some others. For each one we print how far the
-# layer's output is from the frozen one, and how large the first gradients are.
+# In words: B = 0 and A random. The function `init` of `lora_np` knows this start and some others. The usual
+# one is called `kaiming`, after the author of the rule for how large A's random numbers are. For each one we
+# print how far the layer's output is from the frozen one, and how large the first gradients are.
 
 # %%
 rng = np.random.default_rng(0)
@@ -328,8 +331,9 @@ assert found["symmetric"] == (False, True, True)
 # - `kaiming`, LoRA's usual one: B = 0, A random. It starts as the frozen layer, exactly. In the first step
 #   only **B** moves.
 # - `zero-A`, the mirror image: A = 0, B random. It starts as the frozen layer, too. In the first step only
-#   **A** moves. The two starts are not the same: the first step of one can only use the rows that A
-#   happened to draw, the first step of the other only the columns that B happened to draw.
+#   **A** moves. Still the two starts differ. With B = 0 the first step can read the input only in the way
+#   that A happened to be drawn. With A = 0 it can write to the output only in the way that B happened to be
+#   drawn.
 # - `both-zero`: it starts right, and it never learns.
 # - `symmetric`: both random. Both move, but the layer is off before it has seen any data. It can be mended:
 #   take the first product away from the frozen weight, and the layer starts where it should.
@@ -339,7 +343,8 @@ assert found["symmetric"] == (False, True, True)
 # In words: W = W₀ - s B₀ A₀ + s B A, where B₀ and A₀ are the factors at the start. There the last two terms
 # cancel.
 #
-# The picture trains a layer from three of these starts. Watch the flat line.
+# The picture trains a layer from the first three starts. `kaiming` is the run called "now", the other two are
+# pinned beside it. One line stays flat: guess which.
 
 # %% tags=["picture"]
 from lora_np.figures import train
@@ -352,15 +357,15 @@ choices = [Choice(settings=WatchSettings(scheme=start, steps=20, lr=0.05)) for s
 picture(train.loss_curves([Played(choice, list(play(choice))) for choice in choices]))
 
 # %% [markdown]
-# Do it yourself in the Training room: [start with B zero](app:train?train_init=B+zero), then [start with
-# both zero](app:train?train_init=both+zero). Press play and wait as long as you like.
+# Do it yourself in the Training room: [start with B zero](app:train?train_init=B+zero), then [start with both
+# zero](app:train?train_init=both+zero). Press play and wait as long as you like.
 #
 # ### Exercise 04.4 ★★ · Who can move?
 #
-# Write `can_move(B, A)`. It gets a start: B (d, r) and A (r, k). It returns two booleans: whether B can
-# move in the first step of SGD, and whether A can. Take it that the data asks for some change of every
-# output, so that a gradient is zero only where the factors make it zero. One entry that is not zero is
-# enough to let something through.
+# Write `can_move(B, A)`. It gets a start: B (d, r) and A (r, k). It returns two booleans: whether B can move
+# in the first step of SGD, and whether A can. Assume that the data pulls at every output and uses every
+# input. Then a gradient is zero only if a factor makes it zero. One entry that is not zero is enough to let
+# something through.
 #
 # Example: for B all zero and A random it returns `(True, False)`.
 
@@ -379,9 +384,9 @@ check("04.4", can_move)
 # %% [markdown]
 # ### Exercise 04.5 ★★★ · Train the smallest layer
 #
-# Write `train_tiny(w0, b, a, x, t, scale, lr, steps)`. All arguments are numbers: the layer y = w₀ x + s b
-# a x of section 5 with s = `scale`, the target `t`, the learning rate `lr`. Take `steps` steps of SGD on L
-# = ½ (y - t)² and return the last `b, a`. One step moves both numbers **at once**: both gradients are taken
+# Write `train_tiny(w0, b, a, x, t, scale, lr, steps)`. All arguments are numbers: the layer y = w₀ x + s b a
+# x of section 5 with s = `scale`, the target `t`, the learning rate `lr`. Take `steps` steps of SGD on L = ½
+# (y - t)² and return the last `b, a`. One step moves both numbers **at once**: both gradients are taken
 # before either number moves. w₀ is frozen.
 #
 # Example: `train_tiny(1, 0, 1, 2, 6, 1, 0.1, 1)` returns b = 0.8, a = 1.
@@ -464,7 +469,7 @@ check("04.quiz", quiz)
 # ## Where next
 #
 # - [Lesson 05](lesson:05) derives the gradients that we only looked at here, cell by cell.
-# - [Training room](app:train?train_init=both+random&train_rank=2): both factors random, rank 2. Does it
-#   learn faster?
+# - [Training room](app:train?train_init=both+random&train_rank=2): both factors random, rank 2. Does it learn
+#   faster?
 # - [Optimizer view](app:optimizer?opt_look=one+step&opt_before=0): what the first step does to the weight
 #   when B = 0.

@@ -24,7 +24,7 @@ from lora_np.teach import check, hint
 # ## 1 Move one cell, watch the loss
 #
 # A loss L is one number that says how bad the outputs are. A **gradient** answers this for every cell of a
-# matrix: if this cell grows by a little, by how much does L grow, per unit?
+# matrix: if this cell grows by a little, how many times that little does L grow?
 #
 # So the gradient of B is a matrix of the same shape as B. We write gB for it: a small g, then the name of the
 # thing. In the same way there are gA, gX and gY. A gradient always has the shape of its thing.
@@ -38,9 +38,9 @@ from lora_np.teach import check, hint
 # looks like this: a number for each output that says how much it counts. These numbers are gy = [1, 0, 2],
 # the gradient of the output. Backward begins with them. It does not ask where they came from.
 #
-# **A cell of B.** Move B's first cell from 1 to 2. Then y₁ = 3 + 2·2·7 = 31 instead of 17. It grew by s·z =
-# 14. In the loss y₁ counts once, so L grows by 14. Move B's last cell by 1: y₃ grows by 14, too. It counts
-#     twice, so L grows by 28. Hence gB = [[14], [0], [28]].
+# **A cell of B.** Move B's first cell from 1 to 2. Then y₁ = 3 + 2·2·7 = 31 instead of 17. It grew by
+# s·z = 14. In the loss y₁ counts once, so L grows by 14. Move B's last cell by 1: y₃ grows by 14, too. It
+# counts twice, so L grows by 28. Hence gB = [[14], [0], [28]].
 #
 # The rule that we have used: a cell of gB is **s · (how much its output counts) · (what came through the
 # bottleneck)**.
@@ -105,7 +105,9 @@ assert by_moving_x == [-1.0, 0.0]
 # gP Qᵀ.
 #
 # You can rebuild the rule from the shapes, should you forget it. Let M be (a, b), Q be (b, c) and gP be (a,
-# c). Then gP Qᵀ is (a, c)·(c, b) = (a, b). That is the shape of M, and no other order of the two fits.
+# c). Then gP Qᵀ is (a, c)·(c, b) = (a, b). That is the shape of M, and no other order of the two fits. But
+# mind what shapes do not tell: with a factor s forgotten, with a wrong sign, or with a mean for a sum, all
+# shapes still fit.
 #
 # Walk back through the layer, from the output to the input. At each step ask which product made it.
 #
@@ -114,16 +116,19 @@ assert by_moving_x == [-1.0, 0.0]
 # - The bottleneck is Z = X Aᵀ. So the gradient of Aᵀ is Xᵀ gZ. Transposed, that is **gA = gZᵀ X**.
 # - X stands in two products: in X W₀ᵀ and in X Aᵀ. Each gives a share, and shares add: **gX = gY W₀ + gZ A**.
 #
-# These are the four lines. The registry writes three of them so:
+# These are the four lines. Three of them stand in this equation:
 #
 # [grad-2]
 #
-# and the fourth, with gZ put in, so:
+# and the fourth, with gZ put in, in this one:
 #
 # [lora-grad-x]
 #
 # We never wrote a line for gW. W₀ is frozen, and nobody asks for it. That is a real saving: gW would be as
 # large as W₀. What we could **not** leave out is the product gY W₀ in the last line.
+#
+# Now with numbers. The layer below is small enough to check by hand. T (N, d) holds the outputs that we want,
+# and the loss is half the sum of all (Y - T)². The slope of ½ u² is u, so gY = Y - T.
 
 # %%
 layer = small_layer()  # N = 2 rows, k = 2 inputs, d = 3 outputs, r = 2: all of them whole numbers
@@ -133,7 +138,7 @@ print("W0 =", W0.tolist(), " B =", B.tolist(), " A =", A.tolist())
 
 Z = X @ A.T  # (N, r)
 Y = X @ W0.T + s * (Z @ B.T)  # (N, d)
-gY = Y - T  # (N, d): the loss is half the sum of all (Y - T)²
+gY = Y - T  # (N, d)
 
 gZ = s * (gY @ B)  # (N, r): back through B
 gB = s * (gY.T @ Z)  # (d, r)

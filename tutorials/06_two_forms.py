@@ -90,10 +90,11 @@ for rows in (1, 2, 8):
 
 # %% [markdown]
 # If you also count the scaling by s and the additions, one FLOP for each cell, you get the full bill. F₁ is
-# for lora-1 and F₂ for lora-2:
+# lora-1's and F₂ is lora-2's:
 #
 # [cost-forward]
 #
+# In plain letters: F₁ = 2 N d k + 2 d k (r + 1), and F₂ = 2 N d k + 2 N r (d + k) + 2 N d. The function
 # `linear_costs` counts like that. It goes through the operations one by one.
 
 # %%
@@ -234,9 +235,9 @@ print("both forms give the same gradients")
 #
 # [cost-backward]
 #
-# F₁ and F₂ are the counts of lora-1 and lora-2 once more. In F₁ the large term is 4 N d k, in F₂ it is 2 N d
-# k. Is there a rank at which lora-2 loses here? Only if its thin products, 4 N r (d + k), are dearer than gW,
-# 2 N d k. That gives
+# F₁ and F₂ are the bills of lora-1 and lora-2 once more. F₁ begins with 4 N d k, F₂ with 2 N d k only, and
+# then has 4 N r (d + k) for its thin products. Is there a rank at which lora-2 loses here? Only if its thin
+# products, 4 N r (d + k), are dearer than gW, 2 N d k. Solve for r:
 #
 # [cost-rank]
 #
@@ -271,7 +272,8 @@ assert trained == 0.0625
 #
 # [cost-peak]
 #
-# M₁ and M₂ count the numbers that exist at once, beside the arguments.
+# M₁ and M₂ count the numbers that exist at once, beside the arguments. M₁ begins with 2 d k: these are W and
+# gW. In M₂ there is no d k at all.
 
 # %%
 costs = linear_costs(64, 4096, 4096, 8, "float32")
@@ -446,8 +448,8 @@ check("06.quiz", quiz)
 # 3. **d.** Forward and gX still go through W₀: two of three large products remain, and the thin ones come on
 #    top.
 # 4. **b.** gW = gYᵀ X takes 2 N d k FLOPs, however small the rank is.
-# 5. **a.** N = 1 is below N* for every layer with more than 2 rows and 2 columns, so going through the bottleneck is
-#    cheaper, at any rank.
+# 5. **a.** N = 1 is below N* for every layer with more than 2 rows and 2 columns, so going through the
+#    bottleneck is cheaper, at any rank.
 
 # %% [markdown]
 # ## Where next

@@ -20,8 +20,8 @@ Gradients = tuple[Array, Array, Array]
 
 
 def drawn(rng: np.random.Generator, *shape: int) -> Float[Array, "m n"]:
-    """Draw an array of small numbers that no formula makes equal by chance."""
-    return rng.uniform(-2, 2, shape)
+    """Draw an array of small numbers, short enough to read, that no formula makes equal by chance."""
+    return np.round(rng.uniform(-2, 2, shape), 2)
 
 
 def drawn_layer(rng: np.random.Generator, N: int, d: int, k: int, r: int) -> Given:
@@ -35,7 +35,7 @@ def drawn_layer(rng: np.random.Generator, N: int, d: int, k: int, r: int) -> Giv
         "B": drawn(rng, d, r),
         "A": A,
     }
-    return {**known, "scale": float(rng.uniform(0.25, 0.75)) * (1 if r % 2 else 5)}
+    return {**known, "scale": round(float(rng.uniform(0.25, 0.75) if r % 2 else rng.uniform(1.5, 4)), 2)}
 
 
 # ---- 05.1 --------------------------------------------------------------------------------------------------
@@ -241,6 +241,8 @@ def differences(L: Callable[[Array], float], P: Array, h: float, *, change: str 
             "halved": (high - low) / 2,
             "minus": (low - high) / (2 * h),
             "precedence": (high - low) / 2 * h,
+            "low halved": high - low / (2 * h),
+            "low halved twice": high - low / 2 * h,
             "magnitude": abs(high - low) / (2 * h),
         }.get(change, (high - low) / (2 * h))
     return slopes
@@ -266,6 +268,12 @@ DIFFERENCES = (
             ("halved", "StepMissing", "divided by 2 only; the distance of the two points is 2h"),
             ("minus", "SignWrong", "the sign is wrong: L at p + h comes first, then L at p − h"),
             ("precedence", "Precedence", "/ 2 * h divides by 2 and then multiplies by h: write / (2 * h)"),
+            ("low halved", "Precedence", "only L at p − h is divided: write (… − …) / (2 * h)"),
+            (
+                "low halved twice",
+                "Precedence",
+                "only L at p − h is divided, and by 2: write (… − …) / (2 * h)",
+            ),
             ("all at once", "AllAtOnce", "it moves all cells at once; move one cell, and leave the others"),
             (
                 "not restored",
@@ -288,14 +296,14 @@ DIFFERENCES = (
 def through_the_weight(
     gY: Array, X: Array, Z: Array, W0: Array, B: Array, A: Array, scale: float
 ) -> Gradients:
-    """Compute the same gradients in the other form, equal up to rounding."""
-    gX, g = lora.backward_via_weight(gY, X, W0 + scale * (B @ A), LoraParams(B, A), scale=scale)
-    return gX, g.B, g.A
+    """Compute the same gradients in the other form, equal up to rounding; whole numbers may come in."""
+    gW = gY.T @ X
+    return gY @ (W0 + scale * (B @ A)), scale * (gW @ A.T), scale * (B.T @ gW)
 
 
 def row_by_row(gY: Array, X: Array, Z: Array, W0: Array, B: Array, A: Array, scale: float) -> Gradients:
     """Compute the same gradients, one row of the batch after the other."""
-    gX, gB, gA = np.zeros_like(X), np.zeros_like(B), np.zeros_like(A)
+    gX, gB, gA = np.zeros(X.shape), np.zeros(B.shape), np.zeros(A.shape)
     for n in range(len(X)):
         pull = scale * (B.T @ gY[n])
         gX[n] = W0.T @ gY[n] + A.T @ pull
@@ -383,7 +391,7 @@ EXERCISES = (
         title="The reverse: write the test",
         stars=3,
         signature="test_backward(backward)",
-        right=(the_backward, through_the_weight, row_by_row),
+        right=(backward_with("nothing"), through_the_weight, row_by_row),
         mutants=MUTANTS,
         hints=(
             "Draw a layer, call `backward` on it, and compare each cell of gX, gB and gA with a difference of L. "
