@@ -113,14 +113,16 @@ ON_TOP = (
 
 
 def given_sides(rng: np.random.Generator) -> Iterator[Given]:
-    """Draw sides; in some of them the forms are even at a whole number of rows."""
+    """Draw sides: even at a whole number of rows, and between two, nearer to the one or to the other."""
     yield {"d": 6, "k": 3}
     for _ in range(2):
         side = 2 * int(rng.integers(4, 100))
         yield {"d": side, "k": side}
-    for low, high in ((5, 20), (30, 90), (300, 900)):
-        d, k = (int(n) for n in rng.integers(low, high, 2))
-        yield {"d": d, "k": k + d // 3 + 1}
+    for high, upper in ((20, True), (20, False), (90, True), (900, False)):
+        d = k = 2
+        while d == k or (d * k / (d + k) % 1 > 0.5) != upper or d * k % (d + k) == 0:
+            d, k = (int(n) for n in rng.integers(high // 4, high, 2))
+        yield {"d": d, "k": k}
     yield {"d": 1, "k": 1}
 
 
