@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 14 · Make it fast
 #
-# **Time:** 75 minutes · **Before:** 06
+# **Time:** 75 minutes · **Before:** 06, 12
 #
 # **Goals:** count the FLOPs and the bytes of an operation; read a roofline, and say what an operation waits
 # for; tell when NumPy, Numba or a GPU helps, before you try.
@@ -9,7 +9,8 @@
 # **The mistake this cures:** "Fewer FLOPs means faster."
 #
 # Times differ from machine to machine and from minute to minute. This lesson prints times and asserts none
-# of them. Read the ratios. What it does assert are *counts*: those are the same everywhere.
+# of them. They stand on lines that begin with "measured": read their ratios. What it does assert are
+# *counts*: those are the same everywhere.
 
 # %%
 import numpy as np
@@ -82,7 +83,9 @@ for name, way in ways.items():
     assert np.allclose(way(gY, Y), prune.group_dot(gY, Y)), name
 times = in_turns({name: lambda way=way: way(gY, Y) for name, way in ways.items()}, budget_s=0.4)
 for name, milliseconds in times.items():
-    print(f"{name:6} {milliseconds:8.3f} ms, {times['loops'] / milliseconds:6.0f} times as fast as the loops")
+    print(
+        f"measured: {name:6} {milliseconds:8.3f} ms, {times['loops'] / milliseconds:6.0f} times as fast as the loops"
+    )
 
 # %% [markdown]
 # All ways do the same 120,000 FLOPs. Python is slow because it asks, 60,000 times over: what type is this,
@@ -246,8 +249,8 @@ print(f"{2 * 120**3:,} FLOPs, {3 * 120**2 * 8:,} bytes")
 from lora_np.bench.machine import look
 
 here = look(budget_s=0.3)
-print(f"R = {here.gemm_gflops:.0f} GFLOP/s, β = {here.copy_gbytes:.1f} GB/s, on {here.cores} cores")
-print(f"ridge at {here.gemm_gflops / here.copy_gbytes:.0f} FLOPs per byte")
+print(f"measured: R = {here.gemm_gflops:.0f} GFLOP/s, β = {here.copy_gbytes:.1f} GB/s, on {here.cores} cores")
+print(f"measured: ridge at {here.gemm_gflops / here.copy_gbytes:.0f} FLOPs per byte")
 
 # %% [markdown]
 # Most machines have a ridge well above 1. It moves up every few years: arithmetic gets faster sooner than
@@ -349,7 +352,9 @@ except BackendError:
     print("No Numba here: the fused update is not timed.")
 times = in_turns(updates, budget_s=0.3)
 for name, milliseconds in times.items():
-    print(f"{name:6} {milliseconds:6.2f} ms, plain takes {times['plain'] / milliseconds:.1f} times as long")
+    print(
+        f"measured: {name:6} {milliseconds:6.2f} ms, plain takes {times['plain'] / milliseconds:.1f} times as long"
+    )
 
 # %% [markdown]
 # The counts promise a ratio of about 3. Often it is more: the plain way also asks the system for new memory
@@ -369,7 +374,7 @@ assert np.allclose(roads["long way"](), roads["activations"](), atol=1e-8)
 times = in_turns(roads, budget_s=0.3)
 print(f"{2 * 512 * 768 * 768:,} FLOPs against {2 * 512 * 768:,}: {768} times as many")
 ratio = times["long way"] / times["activations"]
-print(f"{times['long way']:.2f} ms against {times['activations']:.2f} ms: {ratio:.0f} times")
+print(f"measured: {times['long way']:.2f} ms against {times['activations']:.2f} ms: {ratio:.0f} times")
 
 # %% [markdown]
 # The clock will not show 768. You know why: the long way is one big product, at the roof; the short one

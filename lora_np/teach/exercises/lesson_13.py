@@ -153,7 +153,7 @@ def _changing(B: Array, A: Array, gB: Array, gA: Array) -> Array:
 
 TEST_ESTIMATE = Reverse(
     id="13.6",
-    title="Write the test",
+    title="The other way round: write the test",
     stars=3,
     signature="test_estimate(estimate)",
     right=(_estimate, _concatenated, _the_step),
