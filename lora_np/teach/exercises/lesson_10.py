@@ -372,6 +372,14 @@ ADDITIVE_SUSPECTS = (
         lambda gW, rank, scale: additive_gradients(gW, rank, scale)[::-1],
     ),
     Suspect(
+        "Transposed",
+        "gB is transposed: it is (d, r), one column for each q; np.stack(…, axis=1) sets columns side by side",
+        lambda gW, rank, scale: (
+            additive_gradients(gW, rank, scale)[0].T,
+            additive_gradients(gW, rank, scale)[1],
+        ),
+    ),
+    Suspect(
         "RankOneOnly",
         "this is the rule for r = 1, the sums of whole rows and columns; for r > 1 there are r sums each",
         lambda gW, rank, scale: (
