@@ -121,7 +121,7 @@ assert (np.rint(2.5), np.rint(3.5)) == (2, 4)
 # Example: `round_to(np.array([5.3, 2.5, 0.0]), 3)` is [5, 2.5, 0], and with 2 digits it is [6, 2, 0].
 #
 # `np.frexp(x)` helps. It returns m and q with x = m · 2 to the power q, where |m| is from 0.5 up to 1. (Look
-# at what that makes of e.)
+# at what that makes of e.) Write powers as `2.0 ** q`: with the whole number 2, NumPy refuses a negative q.
 
 
 # %% tags=["exercise"]

@@ -23,12 +23,17 @@ STEPS = ((1, 1, 1, 1), (3, 4, 5, 2), (1, 3, 4, 2), (5, 2, 3, 1), (4, 6, 7, 3))
 """Rows, outputs, inputs and rank of the cases."""
 
 
+def _short(x: float) -> float:
+    """Keep three digits of a number, so that a student can read it."""
+    return float(f"{x:.3g}")
+
+
 def given_step(rng: np.random.Generator) -> Iterator[Given]:
     """Draw a layer, its targets, a scale and a rate; once, B is zero."""
     for case, (N, d, k, r) in enumerate(STEPS):
         X, T, W0 = rng.normal(size=(N, k)), rng.normal(size=(N, d)), rng.normal(size=(d, k))
         B, A = rng.normal(size=(d, r)) * (case != 2), rng.normal(size=(r, k))
-        scale, lr = float(rng.uniform(0.4, 3)), float(rng.uniform(0.05, 0.4))
+        scale, lr = _short(rng.uniform(0.4, 3)), _short(rng.uniform(0.05, 0.4))
         yield {"X": X, "T": T, "W0": W0, "B": B, "A": A, "scale": scale, "lr": lr}
 
 
@@ -123,6 +128,32 @@ def _other_order(X, T, W0, B, A, scale, lr):
     return _step(X, T, W0, B, A, scale, lr)[::-1]
 
 
+def _rate_left_out(X, T, W0, B, A, scale, lr):
+    return _step(X, T, W0, B, A, scale, 1.0)
+
+
+def _half_kept(X, T, W0, B, A, scale, lr):
+    return _step(X, T, W0, B, A, scale, lr / 2)
+
+
+def _loss_for_gradient(X, T, W0, B, A, scale, lr):
+    Z = X @ A.T
+    gY = 0.5 * (X @ W0.T + scale * (Z @ B.T) - T) ** 2 / X.shape[0]
+    return B - lr * scale * (gY.T @ Z), A - lr * scale * (gY @ B).T @ X
+
+
+def _scale_twice_in_gb(X, T, W0, B, A, scale, lr):
+    return _step(X, T, W0, B, A, scale, lr, gain=(scale, 1.0))
+
+
+def _scale_twice(X, T, W0, B, A, scale, lr):
+    return _step(X, T, W0, B, A, scale, lr, gain=(scale, scale))
+
+
+def _only_a(X, T, W0, B, A, scale, lr):
+    return B, _step(X, T, W0, B, A, scale, lr)[1]
+
+
 def _only_b(X, T, W0, B, A, scale, lr):
     return _step(X, T, W0, B, A, scale, lr)[0], A
 
@@ -165,7 +196,7 @@ def given_adam(rng: np.random.Generator) -> Iterator[Given]:
         )
         if case == 1:
             g[0, 1] = 0.0
-        yield {"P": P, "g": g, "m": m, "v": v, "t": t, "lr": float(rng.uniform(0.001, 0.1))}
+        yield {"P": P, "g": g, "m": m, "v": v, "t": t, "lr": _short(rng.uniform(0.001, 0.1))}
 
 
 def adam_stepped(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> tuple[Array, Array, Array]:
@@ -208,6 +239,32 @@ def _uphill_adam(P, g, m, v, t, lr):
     return _adam(P, g, m, v, t, -lr)
 
 
+def _averages_too_late(P, g, m, v, t, lr):
+    below = np.sqrt(v / (1 - BETAS[1] ** t)) + EPS
+    _, new_m, new_v = _adam(P, g, m, v, t, lr)
+    return P - lr * m / (1 - BETAS[0] ** t) / below, new_m, new_v
+
+
+def _v_before_m(P, g, m, v, t, lr):
+    moved, m, v = _adam(P, g, m, v, t, lr)
+    return moved, v, m
+
+
+def _no_share(P, g, m, v, t, lr):
+    m, v = BETAS[0] * m + g, BETAS[1] * v + g**2
+    return P - lr * m / (1 - BETAS[0] ** t) / (np.sqrt(v / (1 - BETAS[1] ** t)) + EPS), m, v
+
+
+def _gradient_for_average(P, g, m, v, t, lr):
+    _, m, v = _adam(P, g, m, v, t, lr)
+    return P - lr * g / (np.sqrt(v / (1 - BETAS[1] ** t)) + EPS), m, v
+
+
+def _repaired_after_the_root(P, g, m, v, t, lr):
+    _, m, v = _adam(P, g, m, v, t, lr)
+    return P - lr * m / (1 - BETAS[0] ** t) / (np.sqrt(v) / (1 - BETAS[1] ** t) + EPS), m, v
+
+
 def _old_averages(P, g, m, v, t, lr):
     moved, *_ = _adam(P, g, m, v, t, lr)
     return moved, m, v
@@ -228,7 +285,7 @@ def given_losses(rng: np.random.Generator) -> Iterator[Given]:
     )
     for ranks, shares, slack, size in shapes:
         unit = size * rng.uniform(0.9, 1.1)
-        yield {"ranks": ranks, "losses": [float(share * unit) for share in shares], "slack": slack}
+        yield {"ranks": ranks, "losses": [float(f"{share * unit:.5g}") for share in shares], "slack": slack}
 
 
 def chosen(ranks: list[int], losses: list[float], slack: float) -> int:
@@ -266,6 +323,19 @@ def _against_the_largest_rank(ranks, losses, slack):
     return min(r for r, loss in zip(ranks, losses, strict=True) if loss <= (1 + slack) * best)
 
 
+def _smallest_of_all(ranks, losses, slack):
+    return min(ranks)
+
+
+def _nearest_to_the_limit(ranks, losses, slack):
+    limit = (1 + slack) * min(losses)
+    return ranks[int(np.argmin([abs(loss - limit) for loss in losses]))]
+
+
+def _pairing_lost(ranks, losses, slack):
+    return _first_in_the_list(sorted(ranks), losses, slack)
+
+
 def _its_loss(ranks, losses, slack):
     return losses[ranks.index(chosen(ranks, losses, slack))]
 
@@ -279,7 +349,7 @@ def given_trade(rng: np.random.Generator) -> Iterator[Given]:
         ((1, 1, 1), (3, 4, 2), (5, 2, 1), (4, 6, 3)), ((2, 3), (3, 6), (0.2, 0.6), (7, 9)), strict=True
     ):
         B, A = rng.normal(size=(d, r)), rng.normal(size=(r, k))
-        yield {"B": B, "A": A, "lr": float(rng.uniform(0.01, 0.5)), "c": float(rng.uniform(low, high))}
+        yield {"B": B, "A": A, "lr": _short(rng.uniform(0.01, 0.5)), "c": _short(rng.uniform(low, high))}
 
 
 def traded(B: Array, A: Array, lr: float, c: float) -> tuple[Array, Array, float]:
@@ -294,6 +364,22 @@ def _trade(share: float, rate: float) -> Any:
 
 def _one_factor(B, A, lr, c):
     return B / c, A, lr / c
+
+
+def _one_factor_rate_kept(B, A, lr, c):
+    return B / c, A, lr
+
+
+def _other_factor(B, A, lr, c):
+    return B, A / c, lr / c
+
+
+def _other_factor_rate_kept(B, A, lr, c):
+    return B, A / c, lr
+
+
+def _for_four(B, A, lr, c):
+    return B / 2, A / 2, lr / 4
 
 
 def _squares(B, A, lr, c):
@@ -353,6 +439,24 @@ EXERCISES = (
                 _gradients_only,
             ),
             Suspect("OutputsSwapped", "A comes first: return B, A in this order", _other_order),
+            Suspect(
+                "RateMissing",
+                "the learning rate is missing: the step is lr times the gradient",
+                _rate_left_out,
+            ),
+            Suspect(
+                "FactorTwo",
+                "gY is half of what it is: the ½ goes when the square is differentiated",
+                _half_kept,
+            ),
+            Suspect(
+                "LossForGradient",
+                "gY is the derivative of the loss, (Y - T) / N, not the loss",
+                _loss_for_gradient,
+            ),
+            Suspect("ScaleTwice", "the scale s is there twice in gB", _scale_twice_in_gb),
+            Suspect("ScaleTwice", "the scale s is there twice in both gradients", _scale_twice),
+            Suspect("NotMoved", "B has not moved: both factors take a step", _only_a),
             Suspect("NotMoved", "A has not moved: both factors take a step", _only_b),
         ),
     ),
@@ -416,6 +520,30 @@ EXERCISES = (
                 lambda widths, rank: _count(widths, rank, size=lambda r, d, k: min(r, d, k) * k),
             ),
             Suspect(
+                "ReturnedEarly",
+                "only the first layer is counted: does the return stand inside the loop?",
+                lambda widths, rank: _count(widths[:2], rank, size=lambda r, d, k: min(r, d, k) * (d + k)),
+            ),
+            Suspect(
+                "LayerSkipped",
+                "a layer narrower than the rank is left out; it gets factors of a smaller rank",
+                lambda widths, rank: _count(
+                    widths, rank, size=lambda r, d, k: r * (d + k) if r <= min(d, k) else 0
+                ),
+            ),
+            Suspect(
+                "LayerTooMany",
+                "the last width is paired with the first; n + 1 widths make n layers",
+                lambda widths, rank: _count(
+                    (*widths, widths[0]), rank, size=lambda r, d, k: min(r, d, k) * (d + k)
+                ),
+            ),
+            Suspect(
+                "LargerTaken",
+                "the rank of a layer is the smallest of rank, d and k; here it is the largest",
+                lambda widths, rank: _count(widths, rank, size=lambda r, d, k: max(r, d, k) * (d + k)),
+            ),
+            Suspect(
                 "LayerMissing",
                 "the last layer is missing: n + 1 widths make n layers",
                 lambda widths, rank: _count(widths[:-1], rank, size=lambda r, d, k: min(r, d, k) * (d + k)),
@@ -471,6 +599,21 @@ EXERCISES = (
                 "SquareMissing", "v averages the gradient; it must average its square", _other(square=False)
             ),
             Suspect("SignWrong", "the step goes up the slope: subtract it", _uphill_adam),
+            Suspect(
+                "AveragesTooLate", "the step uses the old averages: move m and v on first", _averages_too_late
+            ),
+            Suspect("OutputsSwapped", "v comes before m: return P, m, v in this order", _v_before_m),
+            Suspect("ShareMissing", "the new gradient enters with the share 1 - beta, not whole", _no_share),
+            Suspect(
+                "GradientForAverage",
+                "the step uses the gradient itself: use the average m",
+                _gradient_for_average,
+            ),
+            Suspect(
+                "RepairAfterRoot",
+                "v is repaired after the root: repair it, then take the root",
+                _repaired_after_the_root,
+            ),
             Suspect("OldAverages", "m and v come back as they were: return the new ones", _old_averages),
         ),
     ),
@@ -514,6 +657,19 @@ EXERCISES = (
                 "WrongReference",
                 "the limit is made from the loss of the largest rank; make it from the lowest loss",
                 _against_the_largest_rank,
+            ),
+            Suspect(
+                "SmallestOfAll",
+                "this is the smallest rank of all; its loss must be within (1 + slack) times the lowest",
+                _smallest_of_all,
+            ),
+            Suspect(
+                "NearestToLimit",
+                "this is the rank whose loss is nearest to the limit; take the smallest that is within it",
+                _nearest_to_the_limit,
+            ),
+            Suspect(
+                "PairingLost", "the ranks are sorted without their losses: sort them together", _pairing_lost
             ),
             Suspect("LossReturned", "this is the loss; return the rank", _its_loss),
         ),
@@ -568,6 +724,15 @@ EXERCISES = (
                 _trade(1, 2),
             ),
             Suspect("OneFactor", "only B is divided; divide both by the same number", _one_factor),
+            Suspect("OneFactor", "only B is divided; divide both by the same number", _one_factor_rate_kept),
+            Suspect("OneFactor", "only A is divided; divide both by the same number", _other_factor),
+            Suspect(
+                "OneFactor", "only A is divided; divide both by the same number", _other_factor_rate_kept
+            ),
+            Suspect("ExampleOnly", "this fits c = 4, the example, and no other c", _for_four),
+            Suspect(
+                "RateWrongWay", "the rate grows; the gradients grew too, so it must fall", _trade(0.5, -0.5)
+            ),
             Suspect(
                 "FactorsKept",
                 "the factors are as they were: the increment is c times as large",

@@ -19,11 +19,16 @@ TYPES = {8: "bfloat16", 11: "float16"}
 # ---- 08.1: merge -------------------------------------------------------------------------------------------------
 
 
+def _short(x: float) -> float:
+    """Keep three digits of a number, so that a student can read it."""
+    return float(f"{x:.3g}")
+
+
 def given_merge(rng: np.random.Generator) -> Iterator[Given]:
     """Draw a weight and its adapter; once, B is zero."""
     for case, (d, k, r) in enumerate(((1, 1, 1), (3, 4, 2), (5, 2, 1), (4, 4, 2), (2, 6, 2))):
         W0, B, A = rng.normal(size=(d, k)), rng.normal(size=(d, r)) * (case != 2), rng.normal(size=(r, k))
-        yield {"W0": W0, "B": B, "A": A, "scale": float(rng.uniform(0.3, 3))}
+        yield {"W0": W0, "B": B, "A": A, "scale": _short(rng.uniform(0.3, 3))}
 
 
 def merged(W0: Array, B: Array, A: Array, scale: float) -> Array:
@@ -82,6 +87,19 @@ def _mantissa(x: Array, digits: int) -> Array:
 
 def _whole_number(x: Array, digits: int) -> Array:
     return np.rint(x / np.ldexp(1.0, np.frexp(x)[1] - digits))
+
+
+def _as_float16(x: Array, digits: int) -> Array:
+    return x.astype(np.float16).astype(np.float64)
+
+
+def _one_step_for_all(x: Array, digits: int) -> Array:
+    step = np.ldexp(1.0, np.frexp(np.max(np.abs(x)))[1] - digits)
+    return np.rint(x / step) * step
+
+
+def _decimal(x: Array, digits: int) -> Array:
+    return np.array([float(f"{value:.{digits}g}") for value in x.ravel()]).reshape(x.shape)
 
 
 def _logarithm(x: Array, digits: int) -> Array:
@@ -153,7 +171,7 @@ def given_pair(rng: np.random.Generator) -> Iterator[Given]:
     for d, k, r1, r2 in ((3, 2, 1, 1), (4, 5, 2, 1), (5, 3, 1, 2), (6, 7, 3, 2)):
         B1, A1 = rng.normal(size=(d, r1)), rng.normal(size=(r1, k))
         B2, A2 = rng.normal(size=(d, r2)), rng.normal(size=(r2, k))
-        s1, s2 = (float(s) for s in rng.uniform(0.3, 3, size=2))
+        s1, s2 = (_short(s) for s in rng.uniform(0.3, 3, size=2))
         yield {"B1": B1, "A1": A1, "s1": s1, "B2": B2, "A2": A2, "s2": s2}
 
 
@@ -165,6 +183,8 @@ def together(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -
 
 def product_and_shapes(answer: Any, given: Given) -> Mapping[str, Any]:
     """Look at the product and at the shapes, by zeros that have them: where a scale stands is free."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise ValueError("two arrays are expected, B and A")
     B, A = (np.asarray(factor) for factor in answer)
     fit = B.ndim == A.ndim == 2 and B.shape[1] == A.shape[0]
     product = B @ A if fit else np.zeros((0, 0))
@@ -293,6 +313,14 @@ def _all_adapters(X, W0, B, A, scale, which):
     return Y + sum(scale[t] * (X @ A[t].T @ B[t].T) for t in range(len(scale)))
 
 
+def _zero_is_none(X, W0, B, A, scale, which):
+    return _serve(X, W0, B, A, scale, np.where(which == 0, -1, which))
+
+
+def _one_before(X, W0, B, A, scale, which):
+    return _serve(X, W0, B, A, scale, np.where(which < 0, -1, (which - 1) % len(scale)))
+
+
 def _by_place(X, W0, B, A, scale, which):
     return _serve(X, W0, B, A, scale, np.arange(len(X)) % len(scale))
 
@@ -398,6 +426,22 @@ EXERCISES = (
             Suspect(
                 "StepMissing", "these are whole numbers of steps: multiply by the step again", _whole_number
             ),
+            Suspect(
+                "TypeForDigits",
+                "a cast to float16 always keeps 11 digits; the number of digits is given",
+                _as_float16,
+            ),
+            Suspect(
+                "OneStepForAll",
+                "one step, of the largest number, is used for all; each number has its own",
+                _one_step_for_all,
+            ),
+            Suspect("DecimalPlaces", "these are decimal digits; binary ones are asked for", _decimal),
+            Suspect(
+                "NegativeWrong",
+                "negative numbers are wrong: adding a half and cutting off rounds them up; use np.rint",
+                lambda x, digits: _round(x, digits, lambda y: np.trunc(y + 0.5)),
+            ),
             Suspect("ZeroLost", "zero becomes NaN: it has no logarithm; frexp takes zeros", _logarithm),
         ),
     ),
@@ -494,6 +538,12 @@ EXERCISES = (
             Suspect("ScalesCrossed", "all adapters use scale[0]; each has its own", _first_scale),
             Suspect("FirstRowsAdapter", "all rows use the adapter of the first row", _first_rows_adapter),
             Suspect("AllAdapters", "every row gets all adapters; it uses its own alone", _all_adapters),
+            Suspect(
+                "ZeroIsNone",
+                "rows with 0 get no adapter; 0 is the first one, and only -1 is none",
+                _zero_is_none,
+            ),
+            Suspect("OffByOne", "each row uses the adapter before its own: which counts from 0", _one_before),
             Suspect("WrongAdapter", "row n uses adapter n: look it up in which[n]", _by_place),
             Suspect(
                 "OrderLost",

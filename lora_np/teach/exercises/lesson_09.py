@@ -36,6 +36,10 @@ def bought(shapes: list[tuple[int, int]], budget: int) -> int:
     return rank
 
 
+def _mean_cost(shapes, budget):
+    return budget // (sum(d + k for d, k in shapes) // len(shapes))
+
+
 def _dearest(shapes, budget):
     return min(budget // len(shapes) // (d + k) for d, k in shapes)
 
@@ -89,6 +93,19 @@ def _thin_columns(A1, A2, i, j):
 def _weighted(A1, A2, i, j):
     (_, S1, V1), (_, S2, V2) = np.linalg.svd(A1), np.linalg.svd(A2)
     return np.sum(((S1[:i, None] * V1[:i]) @ (S2[:j, None] * V2[:j]).T) ** 2) / min(i, j)
+
+
+def _any_basis(A1, A2, i, j):
+    Q1, Q2 = (np.linalg.qr(A.T)[0][:, :n] for A, n in ((A1, i), (A2, j)))
+    return np.sum((Q1.T @ Q2) ** 2) / min(i, j)
+
+
+def _one_direction(A1, A2, i, j):
+    return (np.linalg.svd(A1)[2][i - 1] @ np.linalg.svd(A2)[2][j - 1]) ** 2
+
+
+def _exchanged(A1, A2, i, j):
+    return np.sum(_overlap(A1, A2, j, i) ** 2) / min(i, j)
 
 
 def _of_overlap(measure: Callable[[Array, int, int], Any]) -> Any:
@@ -188,6 +205,25 @@ def _outputs_only(W, delta, r):
     return np.linalg.norm(delta) / np.linalg.norm(U.T @ W)
 
 
+def _first_direction(W, delta, r):
+    return amplified(W, delta, 1)
+
+
+def _nuclear(W, delta, r):
+    U, V = _directions(delta, r)
+    return np.linalg.norm(delta, "nuc") / np.linalg.norm(U.T @ W @ V, "nuc")
+
+
+def _one_singular_value(W, delta, r):
+    U, V = _directions(delta, r)
+    return np.linalg.norm(delta, 2) / np.linalg.norm(U.T @ W @ V)
+
+
+def _last_singular_value(W, delta, r):
+    U, V = _directions(delta, r)
+    return np.linalg.svd(delta)[1][r - 1] / np.linalg.norm(U.T @ W @ V)
+
+
 def _sum_of_sizes(W, delta, r):
     U, V = _directions(delta, r)
     return np.abs(delta).sum() / np.abs(U.T @ W @ V).sum()
@@ -239,6 +275,9 @@ EXERCISES = (
                 "EachAlone",
                 "only the first weight is paid for; all weights share the budget",
                 lambda shapes, budget: budget // sum(shapes[0]),
+            ),
+            Suspect(
+                "EachAlone", "the budget is divided by the mean cost; divide by the cost of all", _mean_cost
             ),
             Suspect(
                 "EqualShares",
@@ -320,6 +359,22 @@ EXERCISES = (
                 "the cosines are not squared before they are added",
                 _of_overlap(lambda M, i, j: M.sum() / min(i, j)),
             ),
+            Suspect(
+                "SumThenSquare",
+                "the cosines are added and then squared: square each, then add",
+                _of_overlap(lambda M, i, j: M.sum() ** 2 / min(i, j)),
+            ),
+            Suspect(
+                "NotStrongest",
+                "these span the first rows of A, which need not be its strongest directions: use the SVD",
+                _any_basis,
+            ),
+            Suspect(
+                "OneDirection",
+                "only direction i meets direction j: take the first i and the first j",
+                _one_direction,
+            ),
+            Suspect("CountsExchanged", "i belongs to A1 and j to A2; here they are exchanged", _exchanged),
             Suspect(
                 "RootTaken",
                 "a root is taken: φ is the squared norm, divided by min(i, j)",
@@ -403,6 +458,26 @@ EXERCISES = (
                 _minus(lambda i, j, n: j / n),
             ),
             Suspect(
+                "Clipped",
+                "what is below chance is cut off at 0; leave it negative",
+                lambda phi, n: np.maximum(excess(phi, n), 0),
+            ),
+            Suspect(
+                "DimensionMixedUp",
+                "chance is divided by a side of the table; n is the number of dimensions",
+                lambda phi, n: excess(phi, phi.shape[1]),
+            ),
+            Suspect(
+                "DimensionMixedUp",
+                "chance is divided by a side of the table; n is the number of dimensions",
+                lambda phi, n: excess(phi, phi.shape[0]),
+            ),
+            Suspect(
+                "WholeDivision",
+                "// cuts chance off to whole numbers: use /",
+                _minus(lambda i, j, n: np.maximum(i, j) // n),
+            ),
+            Suspect(
                 "Divided",
                 "φ is divided by its chance; subtract it",
                 lambda phi, n: phi / (phi - excess(phi, n)),
@@ -451,6 +526,20 @@ EXERCISES = (
             Suspect("RowsOfU", "these are rows of U; its directions are the columns: U[:, :r]", _rows_of_u),
             Suspect(
                 "OneSide", "only the outputs are projected; multiply by V on the right as well", _outputs_only
+            ),
+            Suspect("FirstOnly", "one direction alone is used; take the first r", _first_direction),
+            Suspect(
+                "NuclearNorm", "singular values are added; add their squares and take the root", _nuclear
+            ),
+            Suspect(
+                "LargestOnly",
+                "above stands the largest singular value of delta; take all of delta",
+                _one_singular_value,
+            ),
+            Suspect(
+                "LargestOnly",
+                "above stands one singular value of delta; take all of delta",
+                _last_singular_value,
             ),
             Suspect(
                 "SumOfSizes",
