@@ -125,8 +125,9 @@ check("04.1", lora_forward)
 #
 # [lora-weight]
 #
-# In words: W = W₀ + s B A, and then Y = X Wᵀ. Both ways give the same output. The first never makes the large
-# matrix B A. [Lesson 06](lesson:06) asks which one is cheaper, and the answer is less simple than it looks.
+# In words: W = W₀ + s B A, and then Y = X Wᵀ. Both ways give the same output. The way of section 2 never
+# makes the large matrix B A. [Lesson 06](lesson:06) asks which one is cheaper, and the answer is less simple
+# than it looks.
 
 # %%
 increment = s * (B @ A)  # (d, k), as large as W0
@@ -252,7 +253,7 @@ assert W.tolist() == [[5.0, 2.0], [0.0, 1.0], [-3.0, -1.0]]
 # ## 5 Why one factor starts at zero
 #
 # Before the first step, the adapted layer should do what the pretrained layer did. Else we throw away what we
-# paid for. So we need s B A = 0. There are three ways to get it: B = 0, or A = 0, or both. Which one?
+# paid for. So we need s B A = 0. There are three simple ways to get it: B = 0, or A = 0, or both. Which one?
 #
 # Make the layer as small as can be: d = k = r = 1. Now everything is a number.
 #
@@ -340,8 +341,8 @@ assert found["symmetric"] == (False, True, True)
 #
 # [lora-symmetric]
 #
-# In words: W = W₀ - s B₀ A₀ + s B A, where B₀ and A₀ are the factors at the start. There the last two terms
-# cancel.
+# In words: W = W₀ - s B₀ A₀ + s B A, where B₀ and A₀ are the factors at the start. At that moment the last
+# two terms cancel, and W = W₀.
 #
 # The picture trains a layer from the first three starts. `kaiming` is the run called "now", the other two are
 # pinned beside it. One line stays flat: guess which.

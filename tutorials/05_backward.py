@@ -47,8 +47,8 @@ from lora_np.teach import check, hint
 #
 # **A cell of A.** This one is further from the loss. First ask how much the *bottleneck* counts. Move z by 1:
 # y moves by s·B = [2, 0, -2]. So L moves by 1·2 + 0·0 + 2·(-2) = -2. We call this number gz. Now move A's
-# first cell by 1: z moves by x₁ = 3, so L moves by gz·x₁ = -2·3 = -6. For the second cell it is gz·x₂ = -2·1
-# = -2. Hence gA = [[-6, -2]].
+# first cell by 1: z moves by x₁ = 3, so L moves by gz·x₁ = -2·3 = -6. For the second cell it is
+# gz·x₂ = -2·1 = -2. Hence gA = [[-6, -2]].
 #
 # **A cell of x.** Two ways lead from x to y, so there are two shares. Move x₁ by 1.
 #
@@ -254,7 +254,8 @@ for name, theirs, ours in zip(("gX", "gB", "gA"), by_autograd, (gX, gB, gA), str
     assert np.array_equal(theirs, ours)  # every bit
 
 # %% [markdown]
-# Equal to the last bit. It multiplied and added the same numbers.
+# Equal to the last bit. (All numbers here are whole, so nothing was rounded. With other numbers expect the
+# last digits to differ.) No magic: it multiplied and added what we multiplied and added.
 #
 # ## 5 A check that needs no formula
 #

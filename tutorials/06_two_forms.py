@@ -138,8 +138,8 @@ check("06.1", on_top)
 #
 # [cost-crossover]
 #
-# In words: N* = d k / (d + k), whatever the rank is. So it stays. A higher rank makes both forms dearer in
-# the same proportion. For a square layer N* is half the width.
+# In words: N* = d k / (d + k), whatever the rank is. So it stays. A higher rank makes both forms more
+# expensive, in the same proportion. For a square layer N* is half the width.
 
 # %%
 for d, k, r in ((256, 256, 8), (256, 256, 64), (1024, 256, 8)):
@@ -230,23 +230,25 @@ print("both forms give the same gradients")
 
 # %% [markdown]
 # The same gradients again, but look at the bill. gW = gYᵀ X is a (d, N) by (N, k) product: 2 N d k FLOPs. It
-# is as dear as the whole frozen layer, and it is paid for **every row**. Now there is nothing left that
+# costs as much as the whole frozen layer, and it is paid for **every row**. Now there is nothing left that
 # lora-1 pays only once, except small change:
 #
 # [cost-backward]
 #
 # F₁ and F₂ are the bills of lora-1 and lora-2 once more. F₁ begins with 4 N d k, F₂ with 2 N d k only, and
 # then has 4 N r (d + k) for its thin products. Is there a rank at which lora-2 loses here? Only if its thin
-# products, 4 N r (d + k), are dearer than gW, 2 N d k. Solve for r:
+# products, 4 N r (d + k), cost more than gW, 2 N d k. Solve for r:
 #
 # [cost-rank]
 #
-# In words: up to rank d k / (2 (d + k)) lora-2's backward is cheaper for every N. For d = k = 256 that is
-# rank 64.
+# In words: up to rank d k / (2 (d + k)) lora-2's backward takes fewer products for every N. For d = k = 256
+# that is rank 64.
 
 # %%
 assert crossovers(256, 256, 8).backward_rank == 256 * 256 / (2 * (256 + 256)) == 64
-print("up to rank", crossovers(256, 256, 8).backward_rank, "lora-2 wins backward at every N")
+print(
+    "up to rank", crossovers(256, 256, 8).backward_rank, "lora-2 takes fewer products in backward, at every N"
+)
 
 costs = linear_costs(4096, 256, 256, 8)
 full = costs["full"].step_flops
@@ -264,8 +266,8 @@ assert trained == 0.0625
 #   and then projects. For training, use lora-2.
 # - **lora-2 trains 6.25% of the numbers, and still does 0.731 of the work.** Forward goes through W₀, and the
 #   gradient of the input goes back through W₀. Both remain. Only the third large product, gW, is gone. So a
-#   training step can never fall below two thirds of full fine-tuning. That is the last line, 0.667: the
-#   frozen layer alone.
+#   training step can never fall below two thirds of full fine-tuning's work. That is the last line, 0.667:
+#   the frozen layer alone.
 #
 # What does fall with the number of trained numbers is the memory for their gradients and for the optimizer.
 # And lora-2 never makes a (d, k) array, while lora-1 holds two, W and gW:
@@ -415,10 +417,10 @@ assert costs["lora-2"].forward.bytes_moved > 2 * costs["lora-1"].forward.bytes_m
 # - c) more than all of it
 # - d) more than two thirds
 #
-# **4.** Why is lora-1's backward so dear?
+# **4.** Why is lora-1's backward so expensive?
 #
 # - a) it has to build B A again
-# - b) it forms gW, a product over all rows that is as dear as the frozen layer
+# - b) it forms gW, a product over all rows that costs as much as the frozen layer
 # - c) it updates W₀
 # - d) it cannot reuse Z
 #

@@ -126,6 +126,16 @@ SCALE = (
         lambda alpha, rank, stabilized: alpha / rank if stabilized else alpha / math.sqrt(rank),
     ),
     Suspect(
+        "Precedence",
+        "r ** 1/2 is r divided by 2, not its root: write r ** 0.5 or np.sqrt(r)",
+        lambda alpha, rank, stabilized: alpha / rank / 2 if stabilized else alpha / rank,
+    ),
+    Suspect(
+        "Precedence",
+        "r ** 1/2 is r divided by 2, not its root: write r ** 0.5 or np.sqrt(r)",
+        lambda alpha, rank, stabilized: alpha / (rank / 2) if stabilized else alpha / rank,
+    ),
+    Suspect(
         "Inverted",
         "it is upside down: α is divided by r, not r by α",
         lambda alpha, rank, stabilized: (math.sqrt(rank) if stabilized else rank) / alpha,
