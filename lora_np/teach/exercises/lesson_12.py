@@ -22,8 +22,8 @@ Given = dict[str, Any]
 
 
 def _given_squares(rng: np.random.Generator) -> Iterator[Given]:
-    """Draw a layer and its targets: (N, d, k), all different, N = 1 and d = 1 among them."""
-    for N, d, k in ((1, 1, 2), (4, 1, 3), (1, 3, 2), (5, 3, 4), (3, 2, 6)):
+    """Draw a layer and its targets: (N, d, k), all different; d < k only where a row for a column would raise."""
+    for N, d, k in ((1, 3, 2), (2, 4, 1), (5, 4, 3), (4, 1, 3), (3, 2, 6)):
         yield {"X": rng.normal(size=(N, k)), "W": rng.normal(size=(d, k)), "T": rng.normal(size=(N, d))}
 
 
@@ -33,6 +33,16 @@ def _half_square(X: Array, W: Array, T: Array) -> float:
 
 def _without(W: Array, j: int) -> Array:
     return W * (np.arange(W.shape[1]) != j)
+
+
+def _columns(W: Array) -> range:
+    return range(W.shape[1])
+
+
+def _row_zeroed(W: Array, j: int) -> Array:
+    V = W.copy()
+    V[j] = 0
+    return V
 
 
 def _changes(X: Array, W: Array, T: Array) -> Float[Array, " k"]:
@@ -86,6 +96,28 @@ REMOVAL = Exercise(
     ),
     equations=("prune-true",),
     suspects=(
+        Suspect(
+            "WholeNumbers",
+            "cut to whole numbers: an array made with dtype=int, or by //, cannot hold them",
+            lambda X, W, T: _changes(X, W, T).astype(int),
+        ),
+        Suspect(
+            "LossNotSummed",
+            "each output has a loss of its own here: the loss is one number, summed over rows and outputs",
+            lambda X, W, T: np.array(
+                [
+                    0.5 * (((X @ W.T - T) ** 2).sum(0) - ((X @ _without(W, j).T - T) ** 2).sum(0))
+                    for j in _columns(W)
+                ]
+            ),
+        ),
+        Suspect(
+            "AxisWrong",
+            "row j of W is set to zero; the inputs are its columns, W[:, j]",
+            lambda X, W, T: np.array(
+                [_half_square(X, W, T) - _half_square(X, _row_zeroed(W, j), T) for j in _columns(W)]
+            ),
+        ),
         Suspect(
             "SignWrong",
             "the sign: f is the loss before minus the loss after, not the other way round",
@@ -163,6 +195,26 @@ BOTH = Exercise(
     ),
     equations=("prune-taylor-2",),
     suspects=(
+        Suspect(
+            "BendOfAll",
+            "one bend for all columns together: each column has its own, so leave j out of the sum",
+            lambda X, W, T: _first(X, W, T) - _bend(X, W).sum() / 2,
+        ),
+        Suspect(
+            "BendOfAll",
+            "the bend is that of the whole output: the bend of column j has X_nj W_ij alone",
+            lambda X, W, T: _first(X, W, T) - ((X @ W.T) ** 2).sum() / 2,
+        ),
+        Suspect(
+            "SquaredTwice",
+            "the bend is squared twice: X_nj W_ij is squared once, and then added up",
+            lambda X, W, T: _first(X, W, T) - _bend(X, W) ** 2 / 2,
+        ),
+        Suspect(
+            "SquareMissing",
+            "the bend is not squared: it has (X_nj W_ij)²",
+            lambda X, W, T: _first(X, W, T) - X.sum(axis=0) * W.sum(axis=0) / 2,
+        ),
         Suspect("BendMissing", "this is the first term alone: the bend is left out", _first),
         Suspect(
             "HalfMissing",
@@ -256,6 +308,26 @@ FIRST = Exercise(
     equations=("prune-taylor-1", "prune-grad-sign"),
     suspects=(
         Suspect(
+            "SumsApart",
+            "W and G are added up before they are multiplied: multiply entry by entry first",
+            lambda W, G: W.sum(axis=1) * G.sum(axis=1),
+        ),
+        Suspect(
+            "ProductForHadamard",
+            "a matrix product Wᵀ G for an elementwise one: W and G meet entry by entry, G * W",
+            lambda W, G: (W.T @ G).sum(axis=1),
+        ),
+        Suspect(
+            "ProductForHadamard",
+            "a matrix product W Gᵀ for an elementwise one: W and G meet entry by entry, G * W",
+            lambda W, G: W @ G.T,
+        ),
+        Suspect(
+            "ProductForHadamard",
+            "a matrix product, added up, for an elementwise one: W and G meet entry by entry, G * W",
+            lambda W, G: (W @ G.T).sum(axis=1),
+        ),
+        Suspect(
             "SignWrong",
             "the sign: the step is −W and the gradient of f is −G, and minus times minus is plus",
             lambda W, G: -(G * W).sum(axis=1),
@@ -333,6 +405,26 @@ HEADS = Exercise(
     ),
     equations=("prune-importance",),
     suspects=(
+        Suspect(
+            "AllSummed",
+            "everything is added up to one number: each head has its own",
+            lambda W, G, _q: (G * W).sum() ** 2,
+        ),
+        Suspect(
+            "RowsApart",
+            "each row is scored by itself: add up the rows of a head, then square",
+            lambda W, G, _q: (G * W).sum(axis=1) ** 2,
+        ),
+        Suspect(
+            "AxisWrong",
+            "the heads are added to each other, axis=0: add within each head, axis=1 after a reshape to (q, -1)",
+            lambda W, G, q: _blocks(G * W, q).sum(axis=0) ** 2,
+        ),
+        Suspect(
+            "Overlapping",
+            "the heads overlap: head h begins at row h · (d / q), not at row h",
+            lambda W, G, q: np.array([(G * W)[h : h + len(W) // q].sum() ** 2 for h in range(q)]),
+        ),
         Suspect(
             "SquaredFirst",
             "squares are added: this is LoRAPrune's form; add first, then square",
@@ -415,6 +507,32 @@ DOTS = Exercise(
     ),
     equations=("prune-group-dot", "prune-exact"),
     suspects=(
+        Suspect(
+            "AllSummed",
+            "everything is added up to one number: each output has its own sum",
+            lambda gY, Y, b: (gY * (Y - b)).sum(),
+        ),
+        Suspect("SumMissing", "add up over the batch: axis=0", lambda gY, Y, b: gY * (Y - b)),
+        Suspect(
+            "SignLost",
+            "absolute values are added: the sum is a plain one, where plus and minus cancel",
+            lambda gY, Y, b: np.abs(gY * (Y - b)).sum(axis=0),
+        ),
+        Suspect(
+            "SignLost",
+            "the absolute value of the sum: it keeps its sign",
+            lambda gY, Y, b: np.abs((gY * (Y - b)).sum(axis=0)),
+        ),
+        Suspect(
+            "BiasTimesAll",
+            "the bias is multiplied by the sum of all gY: entry i of it meets column i of gY alone",
+            lambda gY, Y, b: (gY * Y).sum(axis=0) - gY.sum() * b,
+        ),
+        Suspect(
+            "ProductForHadamard",
+            "a matrix product over the batch has every pair of outputs; multiply entry by entry, gY * (Y - b)",
+            lambda gY, Y, b: gY.T @ Y - b,
+        ),
         Suspect(
             "BiasIncluded",
             "the bias is still in Y: X Wᵀ is Y − b, and the bias is not one of the row's weights",
