@@ -65,6 +65,11 @@ TABLE = Exercise(
             lambda u, v: _part(u, v, slice(1, None), slice(1, None)),
         ),
         Suspect(
+            "CutToWhole",
+            "the products are cut to whole numbers: an array of whole numbers drops what stands after the point",
+            lambda u, v: np.trunc(np.outer(u, v)),
+        ),
+        Suspect(
             "AxisLost",
             "the products are right, but they stand in one long row: shape (m, n) is asked",
             lambda u, v: np.outer(u, v).ravel(),
@@ -361,6 +366,11 @@ LIMITS = Exercise(
             lambda m, n, p, q: (min(p + q, m, n), min(p, q), abs(p - q)),
         ),
         *combined(_HIGHEST, _LOWEST, _PRODUCT),
+        Suspect(
+            "ExampleOnly",
+            "it always returns the numbers of the example; they must follow from m, n, p and q",
+            lambda m, n, p, q: (3, 1, 1),
+        ),
     ),
     hints=(
         "Highest means: choose P and Q as you like, with these ranks, so that the result has as much rank as "

@@ -80,6 +80,11 @@ _SAVES: Parts = (
         "SavedNumbers",
         "the second number is a rank, not how many numbers are saved",
     ),
+    (
+        lambda m, n, r: 1,
+        "ExampleOnly",
+        "the second number is that of the example; it must follow from m and n",
+    ),
     (lambda m, n, r: r - 1, "DependsOnRank", "the second number depends on the shape alone, not on r"),
 )
 

@@ -295,6 +295,11 @@ HIGHEST_RANK = Exercise(
             lambda d, k, N, steps: (min(d, k, N * steps), min(d, k, N)),
         ),
         *combined(_SAME, _FRESH),
+        Suspect(
+            "ExampleOnly",
+            "it always returns the numbers of the example; they must follow from d, k, N and steps",
+            lambda d, k, N, steps: (3, 12),
+        ),
     ),
     hints=(
         "How many different rows of data has the weight seen, in the first case and in the second? And what does "
