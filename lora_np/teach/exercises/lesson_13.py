@@ -18,8 +18,8 @@ from lora_np.teach.exercise import Exercise, Quiz, Reverse, Suspect
 
 Given = dict[str, Any]
 
-SIZES = ((1, 1, 1), (2, 3, 1), (4, 3, 2), (3, 5, 2), (5, 4, 3))
-"""(d, k, r), all different where they can be."""
+SIZES = ((2, 3, 1), (4, 3, 2), (1, 1, 1), (3, 5, 2), (5, 4, 3))
+"""(d, k, r): d and k differ in the first, so that a wrong product shows there."""
 
 
 # ---- the estimate: 13.1 and 13.6 -----------------------------------------------------------------------------
@@ -79,6 +79,21 @@ ESTIMATE = Exercise(
     ),
     equations=("prune-estimate",),
     suspects=(
+        Suspect(
+            "LearningRate",
+            "the learning rate is 0.1, as in the example by hand: the estimate of LoRAPrune has 1",
+            lambda B, A, gB, gA: gB @ A + B @ gA - 0.1 * gB @ gA,
+        ),
+        Suspect(
+            "LearningRate",
+            "this is the step with learning rate 0.1, not divided by it: the estimate of LoRAPrune has 1",
+            lambda B, A, gB, gA: B @ A - (B - 0.1 * gB) @ (A - 0.1 * gA),
+        ),
+        Suspect(
+            "OuterForProduct",
+            "np.outer pairs every number with every other; a (d, r) and an (r, k) array are multiplied with @",
+            lambda B, A, gB, gA: np.outer(gB, A) + np.outer(B, gA) - np.outer(gB, gA),
+        ),
         Suspect("SignWrong", "the third term gB gA is added: it is subtracted", _added),
         Suspect(
             "SignWrong",
@@ -287,7 +302,11 @@ def _expected_rows(W0: Array, B: Array, A: Array, gB: Array, gA: Array, scale: f
 
 
 def _terms(W0: Array, B: Array, A: Array, gB: Array, gA: Array, scale: float) -> Array:
-    return _estimate(B, A, gB, gA) * (W0 + scale * (B @ A))
+    return _estimate(B, A, gB, gA) * _weight(W0, B, A, scale)
+
+
+def _weight(W0: Array, B: Array, A: Array, scale: float) -> Array:
+    return W0 + scale * (B @ A)
 
 
 def _size_rows(given: Given) -> Array:
@@ -311,6 +330,55 @@ ROW_SCORES = Exercise(
     ),
     equations=("prune-weightwise", "prune-group-sum", "prune-estimate"),
     suspects=(
+        Suspect(
+            "ProductForHadamard",
+            "a matrix product of the estimate and Wᵀ: multiply them entry by entry",
+            lambda W0, B, A, gB, gA, s: ((_estimate(B, A, gB, gA) @ _weight(W0, B, A, s).T) ** 2).sum(axis=1),
+        ),
+        Suspect(
+            "ScaleOnBase",
+            "the scale multiplies the frozen weight, too: W0 + scale · B A",
+            lambda W0, B, A, gB, gA, s: ((s * _terms(W0, B, A, gB, gA, 1.0)) ** 2).sum(axis=1),
+        ),
+        Suspect(
+            "ScaleDivided",
+            "the increment is divided by the scale: multiply it",
+            lambda W0, B, A, gB, gA, s: (_terms(W0, B, A, gB, gA, 1 / s) ** 2).sum(axis=1),
+        ),
+        Suspect(
+            "ScaleTwice",
+            "the third term of the estimate is scaled: the estimate has no scale here",
+            lambda W0, B, A, gB, gA, s: (
+                ((_third_missing(B, A, gB, gA) - s * gB @ gA) * _weight(W0, B, A, s)) ** 2
+            ).sum(axis=1),
+        ),
+        Suspect(
+            "AllSummed",
+            "everything is added up to one number: each row has its own score, along axis=1",
+            lambda W0, B, A, gB, gA, s: (_terms(W0, B, A, gB, gA, s) ** 2).sum(),
+        ),
+        Suspect(
+            "SumMissing",
+            "these are the squares, weight by weight: add up each row, along axis=1",
+            lambda W0, B, A, gB, gA, s: _terms(W0, B, A, gB, gA, s) ** 2,
+        ),
+        Suspect(
+            "SquareOfOne",
+            "only the estimate is squared: square the product Ĝ W",
+            lambda W0, B, A, gB, gA, s: (_estimate(B, A, gB, gA) ** 2 * _weight(W0, B, A, s)).sum(axis=1),
+        ),
+        Suspect(
+            "SquareOfOne",
+            "only the weight is squared: square the product Ĝ W",
+            lambda W0, B, A, gB, gA, s: (_estimate(B, A, gB, gA) * _weight(W0, B, A, s) ** 2).sum(axis=1),
+        ),
+        Suspect(
+            "SumsApart",
+            "the squares of Ĝ and of W are added up apart: multiply entry by entry first",
+            lambda W0, B, A, gB, gA, s: (
+                (_estimate(B, A, gB, gA) ** 2).sum(axis=1) * (_weight(W0, B, A, s) ** 2).sum(axis=1)
+            ),
+        ),
         Suspect(
             "IncrementMissing",
             "the frozen weight alone is multiplied: the weight in use is W0 + scale · B A",
@@ -388,7 +456,7 @@ def _given_masks(rng: np.random.Generator) -> Iterator[Given]:
     yield _masks(scores, 0.5, gone=np.argsort(scores)[-3:])
     scores = rng.permutation(1.0 + np.arange(7))
     yield _masks(scores, 0.75, gone=np.argsort(scores)[[1, 5]])
-    yield _masks(rng.permutation(1.0 + np.arange(6)), 0.25, gone=rng.choice(6, 4, replace=False))
+    yield _masks(rng.permutation(1.0 + np.arange(8)), 0.25, gone=rng.choice(8, 4, replace=False))
     yield _masks(rng.permutation(1.0 + np.arange(5)), 0.0, gone=())
 
 
@@ -418,6 +486,22 @@ def _by_place(scores: Array, kept: Array, count: int) -> Array:
     return _cut(-scores, kept, count)
 
 
+def _lowest_go(scores: Array, count: int) -> Array:
+    return np.argsort(np.argsort(scores, kind="stable"), kind="stable") >= count
+
+
+def _among_kept(scores: Array, kept: Array, count: int) -> Array:
+    new = kept.copy()
+    new[np.argsort(scores[kept], kind="stable")[:count]] = False
+    return new
+
+
+def _cut_slice(scores: Array, kept: Array, count: int) -> Array:
+    new = kept.copy()
+    new[[i for i in np.argsort(scores, kind="stable") if kept[i]][:count]] = False
+    return new
+
+
 def _above(scores: Array, ratio: float, kept: Array, *, equal: bool) -> Array:
     """Compare with the score of the last that goes, or that stays, instead of counting."""
     count = _wanted(scores, ratio)
@@ -441,6 +525,53 @@ MASK = Exercise(
     ),
     equations=("prune-mask",),
     suspects=(
+        Suspect(
+            "Indices",
+            "these are the numbers of units: a mask has one True or False for every unit",
+            lambda scores, ratio, _kept: np.argsort(scores, kind="stable")[_wanted(scores, ratio) :],
+        ),
+        Suspect(
+            "Indices",
+            "these are the numbers of the units that go: a mask has one True or False for every unit",
+            lambda scores, ratio, _kept: np.argsort(scores, kind="stable")[: _wanted(scores, ratio)],
+        ),
+        Suspect(
+            "OrderForPlace",
+            "argsort tells which unit stands at a place; which place a unit has, argsort of argsort tells",
+            lambda scores, ratio, kept: (np.argsort(scores, kind="stable") >= _wanted(scores, ratio)) & kept,
+        ),
+        Suspect(
+            "OrderForPlace",
+            "argsort tells which unit stands at a place; which place a unit has, argsort of argsort tells",
+            lambda scores, ratio, _kept: np.argsort(scores, kind="stable") >= _wanted(scores, ratio),
+        ),
+        Suspect(
+            "Quantile",
+            "a quantile is a score, not a count: it may lie between two scores, and ties fall on one side; count",
+            lambda scores, ratio, kept: (scores >= np.quantile(scores, ratio)) & kept,
+        ),
+        Suspect(
+            "Quantile",
+            "a quantile is a score, not a count, and units that were gone come back; count, and look at kept",
+            lambda scores, ratio, _kept: scores >= np.quantile(scores, ratio),
+        ),
+        Suspect(
+            "GivenBack",
+            "where more are gone already than the ratio asks for, some come back: what is gone stays gone",
+            lambda scores, ratio, kept: _lowest_go(np.where(kept, scores, -np.inf), _wanted(scores, ratio)),
+        ),
+        Suspect(
+            "PlacesAmongKept",
+            "argsort(scores[kept]) numbers the kept units only: number 0 there need not be unit 0",
+            lambda scores, ratio, kept: _among_kept(
+                scores, kept, _wanted(scores, ratio) - int((~kept).sum())
+            ),
+        ),
+        Suspect(
+            "NegativeCount",
+            "more are gone already than asked: a negative number in a slice counts from the end; take max(0, ...)",
+            lambda scores, ratio, kept: _cut_slice(scores, kept, _wanted(scores, ratio) - int((~kept).sum())),
+        ),
         Suspect(
             "Inverted",
             "True and False are swapped: True is a unit that stays",
@@ -543,6 +674,16 @@ TAKE_AWAY = Exercise(
     ),
     equations=("prune-shrink",),
     suspects=(
+        Suspect(
+            "FirstUnits",
+            "the first units stay, as many as are kept: which ones stay is what kept says",
+            lambda W1, b1, W2, kept: (W1[: kept.sum()], b1[: kept.sum()], W2[:, : kept.sum()]),
+        ),
+        Suspect(
+            "BiasMasked",
+            "the bias is set to zero but keeps its length: index it, b1[kept]",
+            lambda W1, b1, W2, kept: (W1[kept], b1 * kept, W2[:, kept]),
+        ),
         Suspect(
             "MaskedOnly",
             "the units are set to zero but still there: take rows and columns away, so that the arrays are smaller",
