@@ -63,12 +63,20 @@ def guarded(task: Task, run: Callable[[], Any]) -> Any:
     except AssertionError:
         raise
     except (Exception, SystemExit) as error:
-        return Problem("Raises", f"it raises {type(error).__name__}: {str(error)[:200] or 'without a word'}")
+        return Problem("Raises", _raised(error))
     if calls:
         return Problem("Forbidden", f"it calls {calls[0]}, which this exercise asks you to write yourself")
     if result is Ellipsis:
         return Problem("NotWritten", "not written yet")
     return result
+
+
+def _raised(error: BaseException) -> str:
+    """Say what was raised; of two shapes that do not fit, what to do about it."""
+    words = f"it raises {type(error).__name__}: {str(error)[:200] or 'without a word'}"
+    if isinstance(error, ValueError) and ("matmul" in str(error) or "broadcast" in str(error)):
+        return f"two shapes do not fit: write the shape of each array beside the line; {words}"
+    return words
 
 
 # ---- who is called -----------------------------------------------------------------------------------------
