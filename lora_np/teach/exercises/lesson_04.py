@@ -126,6 +126,11 @@ SCALE = (
         lambda alpha, rank, stabilized: alpha / rank if stabilized else alpha / math.sqrt(rank),
     ),
     Suspect(
+        "BothRules",
+        "it divides by r and by the root of r; where `stabilized` is True, only the root divides",
+        lambda alpha, rank, stabilized: alpha / rank / (math.sqrt(rank) if stabilized else 1),
+    ),
+    Suspect(
         "Precedence",
         "r ** 1/2 is r divided by 2, not its root: write r ** 0.5 or np.sqrt(r)",
         lambda alpha, rank, stabilized: alpha / rank / 2 if stabilized else alpha / rank,
@@ -361,7 +366,7 @@ def _with(change: str) -> Any:
     def wrong(
         w0: float, b: float, a: float, x: float, t: float, scale: float, lr: float, steps: int
     ) -> tuple[float, float]:
-        for _ in range(steps + (change == "OffByOne")):
+        for _ in range(steps + (change == "OffByOne") - (change == "OneTooFew")):
             g = w0 * x + scale * b * a * x - t
             g = {"SignWrong": -g, "FactorTwo": 2 * g, "HalfLoss": g * g / 2, "HalfLossAfter": g * g / 2}.get(
                 change, g
@@ -422,6 +427,7 @@ TINY = tuple(
         ),
         ("OneStepOnly", "OneStepOnly", "it returns after the first step: is the return inside the loop?"),
         ("OffByOne", "OffByOne", "it takes one step too many"),
+        ("OneTooFew", "OffByOne", "it takes one step too few: range(1, steps) has steps − 1 numbers"),
         ("ResultsSwapped", "ResultsSwapped", "b comes first, then a"),
     )
 )

@@ -284,6 +284,11 @@ DIFFERENCES = (
         )
     ),
     Suspect(
+        "NumberForArray",
+        "L is called with one number; it takes a whole array, with one of its cells moved",
+        lambda L, P, h: np.array([(L(p + h) - L(p - h)) / (2 * h) for p in P.flat]).reshape(P.shape),
+    ),
+    Suspect(
         "OneNumber",
         "it returns one number; each cell of P has a slope of its own",
         lambda L, P, h: (L(P + h) - L(P - h)) / (2 * h),
@@ -320,8 +325,12 @@ MUTANTS = tuple(
             "AllZero",
             "it returns zeros of the right shapes (does your test compare numbers, and say False?)",
         ),
-        ("s missing in gA", "ScaleMissing", "it forgets the scale in gA (is your s 1, or your B zero?)"),
-        ("s missing in gB", "ScaleMissing", "it forgets the scale in gB (is your s 1?)"),
+        (
+            "s missing in gA",
+            "ScaleMissing",
+            "it forgets the scale in gA (do you look at gA? is your s 1, or your B zero?)",
+        ),
+        ("s missing in gB", "ScaleMissing", "it forgets the scale in gB (do you look at gB? is your s 1?)"),
         ("s twice in gX", "ScaleSquared", "it applies the scale twice in gX (do you look at gX?)"),
         ("mean", "MeanForSum", "it divides by the number of rows (is your N 1?)"),
         ("last row only", "OneRowOnly", "it takes only the last row for gA (is your N 1?)"),

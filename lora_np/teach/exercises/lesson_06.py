@@ -87,10 +87,18 @@ ON_TOP = (
         "lora-2 has two thin products; here is only Z Bᵀ",
         lambda N, d, k, r: (2 * d * k * r, 2 * N * d * r),
     ),
-    Suspect(
-        "ElementsCounted",
-        "scaling and adding are counted, too; count products only",
-        lambda N, d, k, r: (2 * d * k * r + 2 * d * k, 2 * N * r * (d + k) + 2 * N * d),
+    *(
+        Suspect(
+            "ElementsCounted",
+            "scaling or adding is counted, too; count products only",
+            lambda N, d, k, r, one=one, two=two: (
+                2 * d * k * r + one * d * k,
+                2 * N * r * (d + k) + two * N * d,
+            ),
+        )
+        for one in (0, 1, 2)
+        for two in (0, 1, 2)
+        if one or two
     ),
     Suspect(
         "ParametersCounted",
