@@ -60,6 +60,36 @@ PRODUCT = Exercise(
     equations=("cost-product",),
     suspects=(
         Suspect(
+            "EightAlways",
+            "8 for itemsize: float64 has 8 bytes, other types have fewer",
+            lambda m, n, p, _b: (2 * m * n * p, 8 * _moved(m, n, p)),
+        ),
+        Suspect(
+            "ItemsizeOnOne",
+            "itemsize multiplies the operands only: brackets around all three matrices",
+            lambda m, n, p, b: (2 * m * n * p, (m * n + n * p) * b + m * p),
+        ),
+        Suspect(
+            "ItemsizeOnOne",
+            "itemsize multiplies the last matrix only: brackets around all three matrices",
+            lambda m, n, p, b: (2 * m * n * p, m * n + n * p + m * p * b),
+        ),
+        Suspect(
+            "ProductForSum",
+            "the sizes of the three matrices are multiplied: add them",
+            lambda m, n, p, b: (2 * m * n * p, m * n * n * p * m * p * b),
+        ),
+        Suspect(
+            "ResultTwice",
+            "the result is moved twice: it is written once, and not read",
+            lambda m, n, p, b: (2 * m * n * p, (_moved(m, n, p) + m * p) * b),
+        ),
+        Suspect(
+            "MovedTwice",
+            "everything is moved twice: operands are only read, the result is only written",
+            lambda m, n, p, b: (2 * m * n * p, 2 * _moved(m, n, p) * b),
+        ),
+        Suspect(
             "HalfCounted",
             "the FLOPs are half of what they must be: a multiplication and an addition are two",
             lambda m, n, p, b: (m * n * p, b * _moved(m, n, p)),
@@ -125,11 +155,10 @@ def _given_roof(rng: np.random.Generator) -> Iterator[Given]:
     yield {"flops": 48.0, "bytes_moved": 208.0, "rate": 100e9, "bandwidth": 10e9}
     for share in (0.1, 8.0, 0.7, 1.5, 30.0):  # the intensity, as a share of the ridge
         rate, bandwidth, bytes_moved = (
-            1e9 * rng.uniform(50, 500),
-            1e9 * rng.uniform(5, 40),
-            rng.uniform(1e3, 1e6),
+            float(unit * rng.integers(least, most))
+            for unit, least, most in ((1e9, 50, 500), (1e9, 5, 40), (1e3, 10, 900))
         )
-        flops = share * bytes_moved * rate / bandwidth
+        flops = round(share * bytes_moved * rate / bandwidth, -2)
         yield {"flops": flops, "bytes_moved": bytes_moved, "rate": rate, "bandwidth": bandwidth}
 
 
@@ -153,6 +182,11 @@ ATTAINABLE = Exercise(
     equations=("cost-roofline",),
     suspects=(
         Suspect(
+            "RidgeOfExample",
+            "the ridge of the example, 10, is used for every machine: it lies at rate / bandwidth",
+            lambda f, m, R, beta: R if f / m >= 10 else f / m * beta,
+        ),
+        Suspect(
             "RoofMissing",
             "the slope goes through the roof: never more than the rate R",
             lambda f, m, _R, beta: f / m * beta,
@@ -167,7 +201,7 @@ ATTAINABLE = Exercise(
         ),
         Suspect(
             "TimeReturned",
-            "this is the time in seconds: FLOPs divided by it are the rate asked for",
+            "a tiny number: this is a time, or the intensity divided by β. FLOPs divided by the longer time are the rate",
             lambda f, m, R, beta: max(f / R, m / beta),
         ),
         Suspect(
@@ -239,6 +273,19 @@ RIDGE = Exercise(
     ),
     equations=("cost-roofline", "cost-product"),
     suspects=(
+        Suspect(
+            "Rounded",
+            "rounded to the nearest whole number: below the ridge it still waits for memory, so go up",
+            lambda R, beta, b: round(_ridge(R, beta, b)),
+        ),
+        Suspect(
+            "AsInExample", "this is the answer of the example, for every machine", lambda _R, _beta, _b: 120
+        ),
+        Suspect(
+            "EightAlways",
+            "8 for itemsize: float64 has 8 bytes, other types have fewer",
+            lambda R, beta, _b: math.ceil(_ridge(R, beta, 8)),
+        ),
         Suspect(
             "RoundedDown",
             "rounded down, so the product still waits for memory: go up to the next whole number",
@@ -330,6 +377,31 @@ UPDATE = Exercise(
     ),
     equations=("cost-product", "lora-2"),
     suspects=(
+        Suspect(
+            "AsInExample",
+            "41 and 17 numbers are those of the example: use N, d and r",
+            lambda _N, _d, _r, b: (41 * b, 17 * b),
+        ),
+        Suspect(
+            "ReadTwice",
+            "the fused pass moves Y three times: it reads it once and writes it once",
+            lambda N, d, r, b: _update(N, d, r, b, 6, 3),
+        ),
+        Suspect(
+            "ProductOnly",
+            "the plain way is its product alone here: scaling and adding are passes of their own",
+            lambda N, d, r, b: _update(N, d, r, b, 1, 2),
+        ),
+        Suspect(
+            "FactorsMultiplied",
+            "the factors have N r and d r numbers, together r (N + d), not N d r",
+            lambda N, d, r, b: ((N * r * d + 6 * N * d) * b, (N * r * d + 2 * N * d) * b),
+        ),
+        Suspect(
+            "ThirdOfPlain",
+            "a third of the plain way: only Y is moved less often, the factors are read once in both",
+            lambda N, d, r, b: (_update(N, d, r, b, 6, 2)[0], _update(N, d, r, b, 6, 2)[0] / 3),
+        ),
         Suspect(
             "ReadMissing",
             "the fused pass reads Y as well as writing it: += needs the old value",
@@ -432,6 +504,28 @@ MANY = Exercise(
     ),
     equations=("adapters-mixed", "lora-2"),
     suspects=(
+        Suspect(
+            "AllPairs",
+            "X @ A[which]ᵀ multiplies every row with every row's adapter: each row must meet its own only",
+            lambda X, w, B, A, s: s * X @ np.swapaxes(A[w], 1, 2) @ np.swapaxes(B[w], 1, 2),
+        ),
+        Suspect(
+            "OneFactorPicked",
+            "A is picked by which, but one B serves every row",
+            lambda X, w, B, A, s: (
+                s * np.einsum("nr,ndr->nd", np.einsum("nk,nrk->nr", X, A[w]), B[w * 0 + w[0]])
+            ),
+        ),
+        Suspect(
+            "FirstUserOnly",
+            "only the rows of the first user are there: is the return inside the loop?",
+            lambda X, w, B, A, s: _many(X, w, B, A, s) * (w == 0)[:, None],
+        ),
+        Suspect(
+            "AxisLeft",
+            "an axis of length 1 is left at the end: take [:, :, 0]",
+            lambda X, w, B, A, s: _many(X, w, B, A, s)[:, :, None],
+        ),
         Suspect("ScaleMissing", "the scale is left out", lambda X, w, B, A, _s: _many(X, w, B, A, 1.0)),
         Suspect("ScaleTwice", "the scale is there twice", lambda X, w, B, A, s: _many(X, w, B, A, s**2)),
         Suspect(
@@ -494,14 +588,19 @@ SECONDS = (  # on the CPU, on the GPU, on the link
 
 def _given_send(rng: np.random.Generator) -> Iterator[Given]:
     for cpu, gpu, link in SECONDS:
-        flops, bytes_sent = 1e9 * rng.uniform(1, 2), 1e6 * rng.uniform(1, 2)
+        flops, bytes_sent = 1e9 * int(rng.integers(1, 20)), 1e6 * int(rng.integers(1, 20))
         yield {
             "flops": flops,
             "bytes_sent": bytes_sent,
-            "cpu_rate": flops / cpu,
-            "gpu_rate": flops / gpu,
-            "link": bytes_sent / link,
+            "cpu_rate": _short(flops / cpu),
+            "gpu_rate": _short(flops / gpu),
+            "link": _short(bytes_sent / link),
         }
+
+
+def _short(x: float) -> float:
+    """Keep three digits: easier to read where a case is shown."""
+    return float(f"{x:.3g}")
 
 
 def _times(f: float, m: float, cpu: float, gpu: float, link: float) -> tuple[float, float, float]:
@@ -529,6 +628,16 @@ SEND = Exercise(
     ),
     equations=("cost-roofline",),
     suspects=(
+        Suspect(
+            "LinkTwice",
+            "the bytes are sent twice: bytes_sent is all that goes over the link",
+            lambda *given: 2 * _times(*given)[2] + _times(*given)[1] < _times(*given)[0],
+        ),
+        Suspect(
+            "TimeReturned",
+            "this is a time that is saved: return whether it is positive, True or False",
+            lambda *given: _times(*given)[0] - _times(*given)[1] - _times(*given)[2],
+        ),
         Suspect(
             "Inverted",
             "True and False are swapped: True means send it",
