@@ -82,7 +82,8 @@ check("08.1", merge)
 #
 #     float64: p = 53      float32: p = 24      float16: p = 11      bfloat16: p = 8
 #
-# Large models are kept in bfloat16: 8 digits. Then the numbers from 1 to 2 lie 1/128 apart: 1, 1.0078125,
+# Large models are often kept in bfloat16: 8 digits. Then the numbers from 1 to 2 lie 1/128 apart: 1,
+# 1.0078125,
 # 1.015625, and so on. From 2 to 4 the steps are twice as wide, from 0.5 to 1 half as wide.
 #
 # Now merge. The weight is 1 and the increment is 0.003. The true sum is 1.003. It lies between 1 and
@@ -154,6 +155,9 @@ assert 0 < rows[0].output_error < 1e-12 < 1e-3 < rows[-1].output_error
 # notice. In bfloat16 the scores differ in the third digit, and a digit on the edge may be read differently.
 # So do not ask "is it equal?". Ask "is it within what this number type allows?".
 #
+# And if they differ by much more than that? Then suspect the base. An adapter fits only the very weight that
+# it was trained beside. Another base, or one rounded in another way, is a different weight.
+#
 # A weak adapter suffers most. Make the increment a hundredth as large. In bfloat16, more than half of the
 # weights do not notice that anything was merged. The adapter beside the weight, unmerged, would still act.
 
@@ -174,10 +178,9 @@ assert row.untouched > 0.5
 #
 # [lora-unmerge]
 #
-# Try it with numbers of two decimal digits. The weight is 0.52 and the increment 7.8. The sum, 8.32, rounds
-# to
-# 8.3 (two digits). Subtract 7.8 again: 0.5. The last digit of the weight is gone. It was cut off when the sum
-# was rounded, and no subtraction can know it.
+# Try it with numbers of two decimal digits. The weight is 0.52 and the increment 7.8. Their sum is 8.32, and
+# two digits of it are kept: 8.3. Subtract 7.8 again: 0.5. The last digit of the weight is gone. It was cut
+# off when the sum was rounded, and no subtraction can know it.
 #
 # In float64 the same happens, sixteen digits down:
 

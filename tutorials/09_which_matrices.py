@@ -202,10 +202,10 @@ check("09.2", similarity)
 #
 # Suppose you measure φ = 0.25 between two sets of 16 directions in 64 dimensions. Is that a lot?
 #
-# Draw both sets at random. One random direction has a squared cosine with any fixed direction, and over all n
-# directions of the space these squares add up to 1. No direction is special, so on average each is 1/n. V₁ᵀ
-# V₂ has i · j entries, so their squares add up to i j / n on average. Divide by min(i, j), and what is left
-# is
+# Draw both sets at random. Take one random direction, and n fixed ones at right angles to each other. Its
+# squared cosines with all n add up to 1: that is Pythagoras. No direction is special, so on average each is
+# 1/n. Now V₁ᵀ V₂ has i · j entries, so their squares add up to i j / n on average. Divide by min(i, j), and
+# what is left is
 #
 #     chance = max(i, j) / n
 #
@@ -231,9 +231,8 @@ assert abs(np.mean(drawn) - 0.25) < 0.02
 # = 1 and j = 1, the next column is j = 2, and so on. `n` is the number of dimensions. Return an array of the
 # same shape: φ minus its chance, for every entry.
 #
-# Example: phi = [[1.0, 0.5], [0.5, 0.75]] and n = 4. The chances are [[0.25, 0.5], [0.5, 0.5]], so the answer
-# is
-# [[0.75, 0], [0, 0.25]].
+# Example: phi = [[1.0, 0.5], [0.5, 0.75]] and n = 4. The chances are [[0.25, 0.5], [0.5, 0.5]]. So the answer
+# has the rows [0.75, 0] and [0, 0.25].
 
 
 # %% tags=["exercise"]
@@ -273,9 +272,9 @@ assert abs(found["random"].excess[-1, -1]) < 0.05
 #
 # - Rank 8 against rank 16: their strongest directions share 0.42, where chance gives 0.02. Both found some of
 #   the same.
-# - Another start: all eight together share 0.39, chance gives 0.12. So the runs agree on part of the subspace.
-#   But their *first* directions share only 0.06. They agree on a part of the space, not on which direction in
-#   it comes first.
+# - Another start: all eight together share 0.39, chance gives 0.12. So the runs agree on part of the
+#   subspace. But their *first* directions share only 0.06. They agree on a part of the space, not on which
+#   direction in it comes first.
 # - Random: what chance says.
 #
 # So a φ above chance means: something is shared. It does not mean "the same solution". Both runs read the
@@ -295,7 +294,8 @@ assert abs(found["random"].excess[-1, -1]) < 0.05
 #
 # By hand. W₀ is diagonal with 4 and 0.5, ΔW is diagonal with 0 and 3. The top direction of ΔW is the second
 # one, for inputs and outputs. There W₀ has 0.5. So the amplification is 3 / 0.5 = 6: ΔW takes something that
-# W₀ did weakly, and makes it six times as strong. In the top direction of W₀ itself it would be 3 / 4.
+# W₀ did weakly, and adds six times as much. In the top direction of W₀ itself it would be 3 / 4.
+
 
 # %%
 W0, delta = np.diag([4.0, 0.5]), np.diag([0.0, 3.0])
@@ -346,8 +346,8 @@ assert 2 * four.random < four.inside < 0.5 * four.own
 # %% [markdown]
 # At rank 4, W₀ has size 1.45 along the directions of ΔW. Along its own top directions it has 5.02. So ΔW does
 # *not* strengthen what W₀ does most. But along random directions W₀ has only 0.57. So ΔW does not invent
-# everything either: it takes directions that W₀ knows, and does not stress, and makes them 6.7 times as
-# strong.
+# everything either: it takes directions that W₀ knows, but does not stress, and adds 6.7 times as much along
+# them.
 #
 # The LoRA paper found the same on GPT-3, with a factor of 21.5 at rank 4. There, as here, the factor is
 # largest for small ranks: the few directions that matter most need it most.
