@@ -153,13 +153,16 @@ PRODUCT = Exercise(
 
 def _given_roof(rng: np.random.Generator) -> Iterator[Given]:
     yield {"flops": 48.0, "bytes_moved": 208.0, "rate": 100e9, "bandwidth": 10e9}
-    for share in (0.1, 8.0, 0.7, 1.5, 30.0):  # the intensity, as a share of the ridge
-        rate, bandwidth, bytes_moved = (
-            float(unit * rng.integers(least, most))
-            for unit, least, most in ((1e9, 50, 500), (1e9, 5, 40), (1e3, 10, 900))
-        )
-        flops = round(share * bytes_moved * rate / bandwidth, -2)
-        yield {"flops": flops, "bytes_moved": bytes_moved, "rate": rate, "bandwidth": bandwidth}
+    for ridge, share in (
+        (4, 0.1),
+        (25, 8.0),
+        (25, 0.7),
+        (4, 1.5),
+        (12, 30.0),
+    ):  # intensity as a share of the ridge
+        bandwidth, bytes_moved = 1e9 * float(rng.integers(5, 40)), 1e3 * float(rng.integers(10, 900))
+        flops = round(share * bytes_moved * ridge, -2)
+        yield {"flops": flops, "bytes_moved": bytes_moved, "rate": ridge * bandwidth, "bandwidth": bandwidth}
 
 
 def _expected_roof(flops: float, bytes_moved: float, rate: float, bandwidth: float) -> float:
@@ -201,7 +204,7 @@ ATTAINABLE = Exercise(
         ),
         Suspect(
             "TimeReturned",
-            "a tiny number: this is a time, or the intensity divided by β. FLOPs divided by the longer time are the rate",
+            "a tiny number: a time, or the intensity divided by β. FLOPs divided by the longer time are the rate",
             lambda f, m, R, beta: max(f / R, m / beta),
         ),
         Suspect(
