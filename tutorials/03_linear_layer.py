@@ -356,11 +356,12 @@ check("03.4", with_cut_change)
 # ## 7 · The change as two strips
 #
 # An increment of rank r is a product of two strips. From here on, and in all lessons to come, they are called
-# B, of shape (d, r), and A, of shape (r, k).
+# B, of shape (d, r), and A, of shape (r, k). So the new weight is W′ = W₀ + B A.
 #
 # [rank-increment-mn]
 #
-# Put them into the layer and multiply out. Then W₀ stays as it is, and the strips work beside it.
+# Put them into the layer and multiply out: Y = X W₀ᵀ + (X Aᵀ) Bᵀ + b. W₀ stays as it is, and the strips work
+# beside it. (In these formulas W without a mark stands for W₀.)
 #
 # [rank-layer-split]
 #
@@ -376,7 +377,8 @@ assert np.allclose(beside, turned.X @ (W0 + B @ A).T)
 assert np.allclose(W0 + B @ A, W0 + truncate(delta_W, 8).matrix())
 
 # %% [markdown]
-# Too low a rank loses something, too high a rank holds numbers that nothing needs:
+# Write r_opt for the rank that the best change has. A lower rank loses something, a higher rank holds numbers
+# that nothing needs:
 #
 # [rank-too-low]
 #
@@ -389,10 +391,10 @@ assert np.allclose(W0 + B @ A, W0 + truncate(delta_W, 8).matrix())
 # %% [markdown]
 # ## 8 · The picture to keep
 #
-# The change of the first layer after its first 20 steps: one column for each pixel, one line of cells for two
-# neurons. Beside it the best product of two strips of rank 8, and what is left over. Almost nothing in the
-# change is zero: only the columns of the four corners, and the rows of a few neurons that never fire. And yet
-# eight patterns make nearly all of it.
+# The change of the first layer after its first 20 steps, called M in the picture: one column for each pixel,
+# one line of cells for two neurons. Beside it the best product of two strips of rank 8, and what is left
+# over. Almost nothing in the change is zero: only the columns of the four corners, and the rows of a few
+# neurons that never fire. And yet eight patterns make nearly all of it.
 
 # %% tags=["picture"]
 import numpy as np
