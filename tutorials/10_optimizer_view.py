@@ -53,9 +53,8 @@ rng = np.random.default_rng(0)
 b, a, s, g, eta = 1.0, 2.0, 1.0, 3.0, 0.1
 b_next, a_next = b - eta * s * g * a, a - eta * s * b * g
 moved = s * (b_next * a_next - b * a)
-print(
-    f"b {b_next:.1f}, a {a_next:.1f}, increment {b_next * a_next:.2f}, a weight of 10 goes to {10 + moved:.2f}"
-)
+print(f"steps {eta * s * g * a:.1f} and {eta * s * b * g:.1f}: b is {b_next:.1f}, a is {a_next:.1f}")
+print(f"increment {b_next * a_next:.2f}; a weight of 10 goes to {10 + moved:.2f}")
 print(f"plain step {-eta * g:.2f}, LoRA's step {moved:.2f}, ratio {moved / (-eta * g):.1f}")
 
 # %% [markdown]
@@ -128,9 +127,7 @@ assert np.allclose(one, effective_update(G, start, scale=s, lr=eta) + W0 + s * s
 
 # %%
 wide, thin = 2 * 768 * 768, 2 * 8 * (768 + 768)
-print(
-    f"Adam's averages: {wide:,} numbers for the weight, {thin:,} for the factors, {wide // thin} times fewer"
-)
+print(f"Adam's averages: {wide:,} for the weight, {thin:,} for the factors, {wide // thin} times fewer")
 
 # %% [markdown]
 # ### Exercise 10.1 ★ · One step of the optimizer
