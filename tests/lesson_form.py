@@ -27,7 +27,7 @@ HEADER = (
     r"\A# {number} · \S.*\n\n\*\*Time:\*\* \d+ minutes · \*\*Before:\*\* .+?\n\n\*\*Goals:\*\*.+?"
     r"\n\n\*\*The mistake this cures:\*\* [^\n]+"
 )
-TAGS = {"exercise", "check", "picture", "solution"}
+TAGS = {"exercise", "check", "picture", "solution", "ungraded"}
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 EXERCISE = re.compile(r"^### Exercise (\d\d\.\d) (★{1,3}) · (.+)$", re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])(\d[\d,_]*(?:\.\d+)?(?:e[+-]?\d+)?)(\s?%)?")

@@ -1,6 +1,7 @@
 """Marks are earned: hidden cases by student, no constants, nothing forbidden, and nothing to forge them with."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -160,6 +161,8 @@ def test_what_comes_back_is_never_code():
         {},
         {"pickle": "gASV"},
         {"int": "x"},
+        {"fraction": [{"int": "1"}, {"int": "0"}]},
+        {"fraction": [{"int": "1"}, {"str": "x"}]},
         {"array": {"dtype": "O", "shape": [1], "bytes": ""}},
     ):
         with pytest.raises(ChannelError, match="garbled"):
@@ -167,7 +170,7 @@ def test_what_comes_back_is_never_code():
 
 
 VALUES = [
-    None, True, 3, -(10**50), 2.5, float("inf"), "größe", [1, [2.0]], (1, "a"), {"B": 1, 2: (3,)},
+    None, True, 3, Fraction(-2, 3), -(10**50), 2.5, float("inf"), "größe", [1, [2.0]], (1, "a"), {"B": 1, 2: (3,)},
     np.arange(6.0).reshape(2, 3), np.float32(0.1), np.arange(3, dtype=">i4"), np.zeros((0, 3)), np.array(["a", "bc"]),
     np.array(True), np.array([1 + 2j]), np.arange(6.0).reshape(2, 3).T,
 ]  # fmt: skip

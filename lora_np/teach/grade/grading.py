@@ -28,7 +28,8 @@ MOST_STARTS = 4
 MANY_BYTES = 1_000_000
 """Printing more is told to the teacher."""
 
-SKIPPED_TAGS = {"picture", "solution"}
+SKIPPED_TAGS = {"picture", "solution", "ungraded"}
+"""Cells with these tags are not run: what they show is for readers, and needs time, or processes."""
 
 Exercises = Callable[[str], Sequence[Task]]
 """From a lesson's number to its exercises."""

@@ -15,6 +15,7 @@ import select
 import struct
 import time
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def _exactly(handle: int, count: int, until: float, cancelled: Callable[[], bool
 
 
 def encode(value: Any) -> Any:
-    """Say a value in JSON: numbers, words, lists, tuples, dicts and arrays; of anything else its type's name.
+    """Say a value in JSON: numbers, fractions, words, lists, tuples, dicts, arrays; of anything else its type's name.
 
     >>> encode((1, 2.5, "a"))
     {'tuple': [{'int': '1'}, {'float': '0x1.4000000000000p+1'}, {'str': 'a'}]}
@@ -107,6 +108,8 @@ class _Encoder:
             return {"int": str(value)} if value.bit_length() < 4000 else {"other": "int"}
         if kind is float:
             return {"float": value.hex()}
+        if kind is Fraction:
+            return {"fraction": [self.encode(value.numerator, depth), self.encode(value.denominator, depth)]}
         if kind is str:
             return {"str": value[:10_000].encode("utf-8", "replace").decode()}
         if isinstance(value, (np.ndarray, np.generic)):
@@ -144,7 +147,7 @@ def decode(said: Any) -> Any:
     """
     try:
         return _decode(said, 0)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, binascii.Error):
+    except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, MemoryError, binascii.Error):
         raise ChannelError("garbled") from None
 
 
@@ -160,6 +163,8 @@ def _decode(said: Any, depth: int) -> Any:
             return float.fromhex(digits)
         case {"str": str(text)}:
             return text
+        case {"fraction": [above, below]}:
+            return Fraction(_decode(above, depth), _decode(below, depth))
         case {"list": [*items]}:
             return [_decode(one, depth + 1) for one in items]
         case {"tuple": [*items]}:
