@@ -43,14 +43,14 @@ __all__ = [
     "shelf",
     "student_notebook",
     "student_script",
+    "takes",
 ]
 
 
 class Book(NamedTuple):
-    """A lesson that is open: the time it takes, and its sections."""
+    """A lesson that is open: its sections."""
 
     lesson: Lesson
-    time: str
     sections: tuple[Section, ...]
 
     @property
@@ -80,11 +80,16 @@ def shelf() -> dict[str, Lesson]:
 
 
 @cache
+def takes(number: str) -> str:
+    """Read how long a lesson takes."""
+    found = TIME.search(shelf()[number].text)
+    return found[1] if found else ""
+
+
+@cache
 def book(number: str) -> Book:
     """Open a lesson as a student gets it."""
-    text = strip(shelf()[number].text)
-    time = TIME.search(text)
-    return Book(shelf()[number], time[1] if time else "", sections(text))
+    return Book(shelf()[number], sections(strip(shelf()[number].text)))
 
 
 def following(number: str) -> Lesson | None:

@@ -34,7 +34,7 @@ def contents(book: Book) -> None:
 def ladder() -> None:
     """List the lessons, and how long each takes."""
     for number, lesson in lessons.shelf().items():
-        link(number, "start", f"{number} · {lesson.title}, {lessons.book(number).time}")
+        link(number, "start", f"{number} · {lesson.title}, {lessons.takes(number)}")
 
 
 def take_along(book: Book) -> None:
