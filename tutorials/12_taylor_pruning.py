@@ -53,6 +53,9 @@ assert np.allclose(f**2, [0.002025, 121])
 #
 # [prune-true]
 #
+# The equation is written for LoRA, where the weight is W₀ + B A. 𝒟 is the data, and the bar reads "with".
+# Why "B A with −W₀ on S" means that the weights of S are gone, the next section shows.
+#
 # So the large weight has importance 0.002025, the small one 121. Magnitude had it backwards.
 #
 # The square has a price: it forgets the sign. A weight whose removal would *help* a lot counts as
@@ -81,8 +84,8 @@ assert np.allclose(truth.squared, f**2)
 # %% [markdown]
 # ### Exercise 12.1 ★ · Leave one out
 #
-# A layer has weights W (d, k). X (N, k) holds inputs, T (N, d) targets, and the loss is L = ½ Σ (X Wᵀ −
-# T)², summed over all rows and outputs. To *remove input j* is to set column j of W to zero, and nothing
+# A layer has weights W (d, k). X (N, k) holds inputs, T (N, d) targets, and the loss is L = ½ Σ (X Wᵀ
+# − T)², summed over all rows and outputs. To *remove input j* is to set column j of W to zero, and nothing
 # else.
 #
 # Write `removal(X, W, T)`. Return f, of shape (k,): for each j, the loss with all of W minus the loss
@@ -138,12 +141,14 @@ print("cancelling W0 and masking W agree")
 # %% [markdown]
 # ## The first term
 #
-# Let G (d, k) be the gradient of the loss: G_ij = ∂L/∂W_ij. For a small step V, the loss changes by about Σ
-# G_ij V_ij. That is what a gradient means. Now put in the step of removal, V = −W on S:
+# Let G (d, k) be the gradient of the loss: G_ij = ∂L/∂W_ij. For a small step V, the loss changes by about
+# the sum of all G_ij V_ij. That is what a gradient means. Now put in the step of removal, V = −W on S:
 #
 # loss after ≈ loss before − Σ over S of G_ij W_ij, so **f ≈ Σ over S of G_ij W_ij**.
 #
 # [prune-taylor-1]
+#
+# (W₀ + B A on S is just W on S, so both sides of the last equal sign are the same sum.)
 #
 # Mind the sign. f has a minus in front of the loss *after*, so its gradient is minus G:
 #
@@ -152,8 +157,8 @@ print("cancelling W0 and masking W agree")
 # The step is −W, the gradient of f is −G. Minus times minus: plus. (A much-read text on LoRAPrune prints a
 # minus here. The square hides it, so nobody noticed.)
 #
-# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Then G ⊙ w = (0.03 · 3, 3 · 0.5) = (0.09, 1.5), weight by
-# weight.
+# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Write ⊙ for multiplying entry by entry. Then G ⊙ w = (0.03
+# · 3, 3 · 0.5) = (0.09, 1.5), weight by weight.
 
 # %%
 G = ((X @ W.T - T).T) @ X  # (1, 2), which is e times x
@@ -200,21 +205,21 @@ check("12.2", first_term)
 # the output moves from 5.3 to 0.3. On the way the loss reaches its minimum, turns, and climbs. A slope does
 # not know of turns.
 #
-# The turn is the second derivative, H. For our loss, H_jj = x_j². It takes off half of "weight times H
-# times weight":
+# The turn is in the second derivative H, the slope of the slope. For our loss and one weight, H_jj = x_j².
+# With the step −w it bends the loss by w H w, and half of this bend comes off the first term:
 #
 # f ≈ G · w − ½ w H w.
 #
 # [prune-taylor-2]
 #
-# By hand. First weight: 0.09 − ½ · (3 · 0.1)² = 0.09 − 0.045 = 0.045. Second: 1.5 − ½ · (0.5 · 10)² = 1.5 −
-# 12.5 = −11. Both are the truth exactly. They must be: the loss is quadratic, so the series ends here.
+# By hand. First weight: 0.09 − ½ · (3 · 0.1)² = 0.09 − 0.045 = 0.045. Second: 1.5 − ½ · (0.5 · 10)² = 1.5
+# − 12.5 = −11. Both are the truth exactly. They must be: the loss is quadratic, so the series ends here.
 
 # %%
 second = prune.taylor_2(W, G, lambda V: (V @ X.T) @ X, columns(2))  # H V, for least squares
-bend = 0.5 * (w * x) ** 2
-print(f"first term {first.round(3)} minus half the bend {bend.round(3)} = {second.round(3)}")
-assert np.allclose(second, first - bend)
+bend = (w * x) ** 2
+print(f"first term {first.round(3)} minus half the bend {(bend / 2).round(3)} = {second.round(3)}")
+assert np.allclose(second, first - bend / 2)
 assert np.allclose(second, truth.difference)
 
 # %% [markdown]
@@ -254,7 +259,8 @@ check("12.3", both_terms)
 # ## How wrong is the first term?
 #
 # Let the step be shorter. Remove only a share ε of a weight: V = −ε w. The first term is then ε G w. What
-# it leaves out is ½ ε² w H w and less. So **a tenth of the step leaves a hundredth of the error**.
+# it leaves out is ½ ε² w H w, and terms that are smaller still. So **a tenth of the step leaves a hundredth
+# of the error**.
 #
 # We try it with a loss that is *not* quadratic: the logistic loss log(1 + exp(−y)).
 

@@ -44,7 +44,7 @@ from lora_np.teach import check, hint, picture
 #
 # [prune-estimate-sgd]
 #
-# LoRAPrune sets η to 1 and writes Ĝ ("G hat") for the estimate:
+# LoRAPrune sets η to 1 and writes Ĝ (say "G hat") for the estimate:
 #
 # [prune-estimate]
 #
@@ -56,7 +56,9 @@ B, A, G, lr = 2.0, 3.0, 0.5, 0.1
 gB, gA = G * A, B * G
 moved = B * A - (B - lr * gB) * (A - lr * gA)
 print(f"the step takes off {lr * gB:.2f} and {lr * gA:.1f}: B = {B - lr * gB:.2f}, A = {A - lr * gA:.1f}")
-print(f"B A was {B * A:g}, is {(B - lr * gB) * (A - lr * gA):.3f}; moved {moved:.3f}, by lr {moved / lr:.2f}")
+print(
+    f"B A was {B * A:g}, is {(B - lr * gB) * (A - lr * gA):.3f}; moved {moved:.3f}, over lr {moved / lr:.2f}"
+)
 print(f"with learning rate 1: {gB * A:g} + {B * gA:g} - {gB * gA:g} = {gB * A + B * gA - gB * gA:g}")
 p, g = (LoraParams(np.array([[b]]), np.array([[a]])) for b, a in ((B, A), (gB, gA)))
 assert np.isclose(gradients.estimated(p, g, lr=lr)[0, 0], moved / lr)
@@ -111,8 +113,8 @@ assert np.array_equal(gradients.estimated(p2, g2), [[1, 0], [3, 0]])
 # %% [markdown]
 # ### Exercise 13.2 ★★ · The shadow
 #
-# Given the true gradient G (d, k), the strips B (d, r) and A (r, k), and the number scale, write `shadow(G,
-# B, A, scale)`. Return the two linear terms of the estimate, written with G: shape (d, k).
+# Given the true gradient G (d, k), the strips B (d, r) and A (r, k), and the number scale, write
+# `shadow(G, B, A, scale)`. Return the two linear terms of the estimate, written with G: shape (d, k).
 #
 # Example: G = [[1, 2], [3, 4]], B = [[0], [0]], A = [[1, 0]], scale = 2 gives [[2, 0], [6, 0]].
 
@@ -134,7 +136,7 @@ check("13.2", shadow)
 # **It depends on how the product is split.** B = 6 and A = 1 give B A = 6 again: same weight, same loss,
 # same G. But gB = 0.5 and gA = 3, so Ĝ = 0.5 + 18 − 1.5 = 17.
 #
-# **It does not grow with the loss.** Double the loss, and every gradient doubles: gB = 3, gA = 2. The
+# **It does not keep step with the loss.** Double the loss, and every gradient doubles: gB = 3, gA = 2. The
 # estimate becomes 9 + 4 − 6 = 7, not 10. The third term is quadratic in the gradient; it grows four times.
 #
 # **It has low rank.** Both terms with A, and both with B, can be joined: Ĝ = [gB | B − gB] [A ; gA], with 2
@@ -207,9 +209,9 @@ assert table["estimate"][0] > table["magnitude"][0]
 #
 # ### Exercise 13.3 ★★ · LoRAPrune's score of a row
 #
-# Given W0 (d, k), B (d, r), A (r, k), gB (d, r), gA (r, k) and the number scale, write `row_scores(W0, B,
-# A, gB, gA, scale)`. Return Σ_j (Ĝ_ij W_ij)² of every row i: shape (d,). W is the weight in use, with the
-# scale. Ĝ is the estimate of exercise 13.1, without it.
+# Given W0 (d, k), B (d, r), A (r, k), gB (d, r), gA (r, k) and the number scale, write
+# `row_scores(W0, B, A, gB, gA, scale)`. Return Σ_j (Ĝ_ij W_ij)² of every row i: shape (d,). W is the weight
+# in use, with the scale. Ĝ is the estimate of exercise 13.1, without it.
 #
 # Example: W0 = [[1, 1]], B = [[2]], A = [[1, 0]], gB = [[1]], gA = [[0, 1]], scale = 0.5.
 #
@@ -255,6 +257,8 @@ assert counts == [15, 5503]
 #
 # [prune-ema]
 #
+# (Ĝ with t is the new score, Ḡ the average, and λ = 0.9 the weight of the past.)
+#
 # By hand: scores 10, 10 give 1, then 0.9 · 1 + 0.1 · 10 = 1.9. Too small at first, for all units alike, so
 # the order is right.
 #
@@ -262,13 +266,18 @@ assert counts == [15, 5503]
 #
 # [prune-cubic]
 #
-# By hand: 100 steps, final share 0.5, and nothing happens in the first and last tenth. At step 50 half of
-# the way is done: 0.5 · (1 − 0.5³) = 0.4375. Nearly all, at half time.
+# (T is the number of steps, t the step; the share that is gone goes from s_i to s_f; w and c are the parts
+# of the time, at the beginning and at the end, in which nothing is cut.)
+#
+# By hand: T = 100, from s_i = 0 to s_f = 0.5, w = c = 0.1. Step 50 lies halfway between 10 and 90, so half
+# of the way is left, and 0.5³ of the cutting: 0.5 · (1 − 0.5³) = 0.4375. Nearly all, at half time.
 #
 # **A mask.** Of q units, the ⌊ratio · q⌋ with the lowest average go. Two rules: a tie goes to the lower
 # number, and what is gone stays gone.
 #
 # [prune-mask]
+#
+# (M is 1 where group g stays. The threshold p is wherever it must be for the right number to go.)
 
 # %%
 average = None
@@ -396,8 +405,8 @@ picture(pictures.accuracy_curves(curves, ratio=0.5, chosen="estimate"))
 #
 # By hand: W₁ = [[1], [2], [3]], no bias, W₂ = [[1, 1, 1]], ReLU between, input 1. The units are 1, 2, 3,
 # the output is
-# 6. Without the second unit: mask it, and the output is 1 + 0 + 3 = 4. Or keep W₁ = [[1], [3]] and W₂ =
-# [[1, 1]]: the output is 4 again, from a smaller network.
+# 6. Without the second unit: mask it, and the output is 1 + 0 + 3 = 4. Or keep W₁ = [[1], [3]] and W₂
+# = [[1, 1]]: the output is 4 again, from a smaller network.
 
 # %%
 from lora_np.figures.prune_scene import forward_flops

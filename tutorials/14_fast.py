@@ -105,9 +105,9 @@ print(f"{N * d:,} pairs of numbers, {2 * N * d:,} FLOPs")
 #
 # [cost-product]
 #
-# By hand: (2, 3) times (3, 4). The result has 8 numbers, each takes 3 multiplications and 3 additions: 2 ·
-# 2 · 3 · 4 = 48 FLOPs. Moved are 6 numbers, 12 numbers and 8 numbers: 26. In float64 a number has 8 bytes:
-# 208 bytes.
+# By hand: (2, 3) times (3, 4). The result has 8 numbers, each takes 3 multiplications and 3 additions: 2
+# · 2 · 3 · 4 = 48 FLOPs. Moved are 6 numbers, 12 numbers and 8 numbers: 26. In float64 a number has 8
+# bytes: 208 bytes.
 #
 # ### Exercise 14.1 ★ · What a product costs
 #
@@ -214,9 +214,9 @@ print(f"the small product attains {48 / 208 * beta:.3g} FLOP/s")
 # %% [markdown]
 # ### Exercise 14.3 ★★ · When does a product reach the roof?
 #
-# A product of two n × n matrices has an intensity that grows with n. Write `ridge_size(rate, bandwidth,
-# itemsize)`. Return the smallest whole n at which it no longer waits for memory: arithmetic takes at least
-# as long as traffic.
+# A product of two n × n matrices has an intensity that grows with n. Write
+# `ridge_size(rate, bandwidth, itemsize)`. Return the smallest whole n at which it no longer waits for
+# memory: arithmetic takes at least as long as traffic.
 #
 # Example: rate = 100e9, bandwidth = 10e9, itemsize = 8. At n = 120 the product has 2 · 120³ = 3,456,000
 # FLOPs and 3 · 120² · 8 = 345,600 bytes: just 10 a byte. The answer is 120.
@@ -258,8 +258,9 @@ print(f"measured: ridge at {here.gemm_gflops / here.copy_gbytes:.0f} FLOPs per b
 #
 # ## LoRA under the roof
 #
-# Now our layer: 512 rows, d = k = 768, rank 8, float32. The frozen product X W₀ᵀ, and lora-2 beside it: Z =
-# X Aᵀ, then Z Bᵀ, times s, added. The engine counts every line. The two rates are those of the blackboard.
+# Now our layer: 512 rows, d = k = 768, rank 8, float32. The frozen product X W₀ᵀ, and lora-2 beside it: Z
+# = X Aᵀ, then Z Bᵀ, times s, added. The engine counts every line. The two rates are those of the
+# blackboard.
 
 # %%
 from lora_np.cost import limits, linear_costs, predicted_seconds
