@@ -21,8 +21,11 @@ from lora_np.teach.exercise import Exercise, Given, Quiz, Suspect
 
 
 def given_step(rng: np.random.Generator) -> Iterator[Given]:
-    """Draw weights, factors and a gradient; the scale is never 1, and in the last case B is 0."""
-    for d, k, r in ((1, 1, 1), (2, 3, 1), (5, 4, 2), (4, 7, 3), (6, 5, 2)):
+    """Draw weights, factors and a gradient; the scale is never 1, and in the last case B is 0.
+
+    The first case has different sides, so that matrices in a wrong place do not fit at once.
+    """
+    for d, k, r in ((2, 3, 1), (5, 4, 2), (1, 1, 1), (4, 7, 3), (6, 5, 2)):
         B = rng.normal(size=(d, r)) * (d != 6)
         yield {
             "W": rng.normal(size=(d, k)),
@@ -180,6 +183,33 @@ STEP_SUSPECTS = (
         _with_weight(lambda W, B, A, B2, A2, gW, s, lr: s * (B2 @ A2 - B @ A)),
     ),
     Suspect(
+        "IncrementOnly",
+        "this is s B' A', the increment alone; W holds the frozen weight as well",
+        _with_weight(lambda W, B, A, B2, A2, gW, s, lr: s * B2 @ A2),
+    ),
+    Suspect(
+        "ChangesMultiplied",
+        "the change of a product is not the product of the changes: B' A' − B A, not (B' − B)(A' − A)",
+        _with_weight(lambda W, B, A, B2, A2, gW, s, lr: W + s * (B2 - B) @ (A2 - A)),
+    ),
+    Suspect(
+        "BracketMissing",
+        "the scale multiplies the whole change: s (B' A' − B A), not s B' A' − B A",
+        _with_weight(lambda W, B, A, B2, A2, gW, s, lr: W + s * B2 @ A2 - B @ A),
+    ),
+    Suspect(
+        "SignFlipped",
+        "W_next moves the wrong way: add the change of the increment, new product minus old",
+        _with_weight(lambda W, B, A, B2, A2, gW, s, lr: W - s * (B2 @ A2 - B @ A)),
+    ),
+    Suspect(
+        "OutputsSwapped",
+        "the weight comes last: return B_next, A_next, W_next in this order",
+        lambda W, B, A, gW, scale, lr: (lambda found: (found[2], found[0], found[1]))(
+            step(W, B, A, gW, scale, lr)
+        ),
+    ),
+    Suspect(
         "FullStep",
         "W_next is the step of full fine-tuning, W − lr gW; LoRA moves W by the change of its increment",
         _with_weight(lambda W, B, A, B2, A2, gW, s, lr: W - lr * gW),
@@ -251,6 +281,19 @@ ORDERS_SUSPECTS = (
         ),
     ),
     Suspect(
+        "SquareOfFirst",
+        "the second order is not the square of the first: it is the product of both factors' steps, times s",
+        lambda B, A, gW, scale, lr: (
+            orders(B, A, gW, scale, lr)[0],
+            orders(B, A, gW, scale, lr)[0] ** 2,
+        ),
+    ),
+    Suspect(
+        "RateMissing",
+        "the learning rate is missing in both: lr in the first order, lr² in the second",
+        lambda B, A, gW, scale, lr: orders(B, A, gW, scale, 1.0),
+    ),
+    Suspect(
         "SumReturned",
         "second is the whole change of the weight; return the part in lr² alone",
         lambda B, A, gW, scale, lr: (orders(B, A, gW, scale, lr)[0], _moved(B, A, gW, scale, lr)),
@@ -310,6 +353,16 @@ MEAN_SUSPECTS = (
         "OnlyOneDraw",
         "this is the update of the first draw alone; is the return inside the loop?",
         lambda gW, Bs, As, lr: mean_update(gW, Bs[:1], As[:1], lr),
+    ),
+    Suspect(
+        "DividedByTwo",
+        "this is the sum of all updates divided by 2; divide by n, the number of draws",
+        lambda gW, Bs, As, lr: len(Bs) / 2 * mean_update(gW, Bs, As, lr),
+    ),
+    Suspect(
+        "DividedByRank",
+        "the mean is divided by the rank as well; only n, the number of draws, divides",
+        lambda gW, Bs, As, lr: mean_update(gW, Bs, As, lr) / As.shape[1],
     ),
     Suspect(
         "DividedTwice",

@@ -51,6 +51,30 @@ COUNT_SUSPECTS = (
         lambda d, layers, rank: (trained(d, layers, rank)[0], 11 * d, *trained(d, layers, rank)[2:]),
     ),
     Suspect(
+        "LayersMissing",
+        "only the last term of full is multiplied by the layers: set brackets",
+        lambda d, layers, rank: (12 * d * d + 13 * d * layers, *trained(d, layers, rank)[1:]),
+    ),
+    Suspect(
+        "ExampleOnly",
+        "these are the numbers of the example; compute them from d, layers and rank",
+        lambda d, layers, rank: trained(4, 1, 1),
+    ),
+    Suspect(
+        "OutputsSwapped",
+        "the last two stand in each other's place: ia3 comes before lora",
+        lambda d, layers, rank: (*trained(d, layers, rank)[:3], *trained(d, layers, rank)[:2:-1]),
+    ),
+    Suspect(
+        "LastNormCounted",
+        "blocks only: the norm after the last block is not in the stack",
+        lambda d, layers, rank: (
+            trained(d, layers, rank)[0],
+            11 * d * layers + d,
+            *trained(d, layers, rank)[2:],
+        ),
+    ),
+    Suspect(
         "NormsMissing",
         "the norms are missing: two a block, each with d factors and d biases",
         _counted(full=lambda d, r: 12 * d * d + 9 * d, bitfit=lambda d, r: 9 * d),
@@ -183,6 +207,21 @@ ADAPTER_SUSPECTS = (
         lambda X, W_down, b_down, W_up, b_up: X + (_relu(X @ W_down.T) + b_down) @ W_up.T + b_up,
     ),
     Suspect(
+        "BendTwice",
+        "relu is applied twice; it stands between the two matrices only",
+        lambda X, W_down, b_down, W_up, b_up: X + _relu(_relu(X @ W_down.T + b_down) @ W_up.T + b_up),
+    ),
+    Suspect(
+        "MinimumForMaximum",
+        "this keeps the negative numbers; relu keeps the positive ones: np.maximum(U, 0)",
+        lambda X, W_down, b_down, W_up, b_up: X + np.minimum(X @ W_down.T + b_down, 0) @ W_up.T + b_up,
+    ),
+    Suspect(
+        "AnotherBend",
+        "this is tanh; relu is asked",
+        lambda X, W_down, b_down, W_up, b_up: X + np.tanh(X @ W_down.T + b_down) @ W_up.T + b_up,
+    ),
+    Suspect(
         "AbsoluteForRelu",
         "this is the absolute value; relu turns negative numbers into 0",
         lambda X, W_down, b_down, W_up, b_up: X + abs(X @ W_down.T + b_down) @ W_up.T + b_up,
@@ -200,7 +239,7 @@ def _adapter_size(given: Given) -> dict[str, Any]:
 
 def given_factors(rng: np.random.Generator) -> Iterator[Given]:
     """Draw layers for outputs and for inputs; a square one of each, so that the wrong side fits."""
-    sizes = ((1, 3, False), (2, 1, True), (3, 3, False), (4, 4, True), (5, 2, False), (3, 6, True))
+    sizes = ((2, 3, False), (3, 3, True), (4, 4, False), (4, 2, True), (1, 3, False), (3, 6, True))
     for d, k, feedforward in sizes:
         yield {
             "W0": rng.normal(size=(d, k)),
@@ -238,6 +277,11 @@ IA3_SUSPECTS = (
             W0 * factors[:, None] if feedforward else W0 * factors,
             ia3_merge(W0, bias, factors, feedforward)[1],
         ),
+    ),
+    Suspect(
+        "FeedforwardIgnored",
+        "the outputs are scaled always; where feedforward is True the factors belong to the inputs",
+        lambda W0, bias, factors, feedforward: (W0 * factors[:, None], bias * factors),
     ),
     Suspect(
         "IncrementReturned",
@@ -368,9 +412,19 @@ VERDICT_SUSPECTS = (
         ),
     ),
     Suspect(
-        "MillionMissing",
-        "printed is in millions: 18.8 is 18,800,000",
-        lambda printed, ours: "reproduced" if float(printed) == ours else "not reproduced",
+        "NeverFound",
+        "nothing is ever found: printed is in millions, so 18.8 is 18,800,000; and 18.8 has one place, not two",
+        lambda printed, ours: "not reproduced",
+    ),
+    Suspect(
+        "AnotherWord",
+        "the words are “reproduced”, “truncated” and “not reproduced”, in small letters",
+        lambda printed, ours: verdict(printed, ours).capitalize(),
+    ),
+    Suspect(
+        "AnotherWord",
+        "the words are “reproduced”, “truncated” and “not reproduced”; “rounded/truncated” was the table's",
+        lambda printed, ours: verdict(printed, ours).replace("truncated", "rounded/truncated"),
     ),
 )
 
