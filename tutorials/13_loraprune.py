@@ -403,10 +403,9 @@ picture(pictures.accuracy_curves(curves, ratio=0.5, chosen="estimate"))
 #
 # [prune-shrink]
 #
-# By hand: W₁ = [[1], [2], [3]], no bias, W₂ = [[1, 1, 1]], ReLU between, input 1. The units are 1, 2, 3,
-# the output is
-# 6. Without the second unit: mask it, and the output is 1 + 0 + 3 = 4. Or keep W₁ = [[1], [3]] and W₂
-# = [[1, 1]]: the output is 4 again, from a smaller network.
+# By hand: W₁ = [[1], [2], [3]], no bias, W₂ = [[1, 1, 1]], ReLU between, input 1. The units are 1, 2 and 3,
+# and the output is their sum 6. Now without the second unit. Mask it: the output is 1 + 0 + 3, so 4. Or
+# keep W₁ = [[1], [3]] and W₂ = [[1, 1]]: the output is 4 again, from a smaller network.
 
 # %%
 from lora_np.figures.prune_scene import forward_flops
