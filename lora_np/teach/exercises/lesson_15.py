@@ -69,6 +69,21 @@ ERROR_SUSPECTS = (
         lambda got, want, S: worst_error(got, want, S) / 2,
     ),
     Suspect(
+        "UnitRounded",
+        "u is rounded to 1.1e-16; take it exactly, 2.0**-53",
+        lambda got, want, S: worst_error(got, want, S) * (U / 1.1e-16),
+    ),
+    Suspect(
+        "UnitMistyped",
+        "2e-53 is 2 times ten to the −53; two to the −53 is 2.0**-53",
+        lambda got, want, S: worst_error(got, want, S) * (U / 2e-53),
+    ),
+    Suspect(
+        "BracketMissing",
+        "a / u * S multiplies by S; set brackets: a / (u * S)",
+        lambda got, want, S: worst_error(got, want, 1 / S),
+    ),
+    Suspect(
         "MeanForMaximum",
         "this is a mean; one wrong element among many right ones would be lost in it: take the maximum",
         lambda got, want, S: (
@@ -143,6 +158,20 @@ PLUG_SUSPECTS = (
         "MethodIgnored",
         "both methods are scaled by alpha / √rank; lora divides by the rank",
         lambda method, config, tensors: _layer(tensors, _scale("rslora", config)),
+    ),
+    Suspect(
+        "MethodIgnored",
+        "rslora divides by √rank, not by rank²",
+        lambda method, config, tensors: _layer(
+            tensors, _scale("lora", config) / (1 if method == "lora" else config["rank"])
+        ),
+    ),
+    Suspect(
+        "RootOfAll",
+        "the root is of the rank alone: alpha / √rank, not √(alpha / rank)",
+        lambda method, config, tensors: _layer(
+            tensors, _scale("lora", config) if method == "lora" else np.sqrt(_scale("lora", config))
+        ),
     ),
     Suspect(
         "MethodsSwapped",
