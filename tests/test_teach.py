@@ -92,6 +92,7 @@ WRONG = {
     "recursion": (endless, "Raises", "RecursionError"),
     "leaves": (lambda *a: exit(3), "Raises", "SystemExit"),
     "transposed": (lambda *a: (right(*a)[0].T, right(*a)[1]), "WrongShape", "transposed"),
+    "a tuple for one": (lambda *a: (right(*a)[0], right(*a)[1], 1), "WrongCount", "3 things"),
     "swapped": (lambda *a: right(*a)[::-1], "OutputsSwapped", "in this order"),
     "in place": (changed, "InputChanged", "writes into its argument B"),
     "NaN": (nan_somewhere, "NotFinite", "1 of 3"),

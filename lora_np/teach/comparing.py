@@ -147,7 +147,10 @@ def named(task: Exercise, answer: Any, given: Given) -> Named | Problem:
         parts = dict(zip(task.returns, answer, strict=True))
     else:
         return Problem("WrongCount", _count(1, task.returns))
-    return _arrays(parts)
+    found = _arrays(parts)
+    if isinstance(found, Problem) and isinstance(answer, tuple) and len(parts) == 1 and task.seen is None:
+        return Problem("WrongCount", _count(len(answer), task.returns))
+    return found
 
 
 def _arrays(parts: Mapping[str, Any]) -> Named | Problem:
@@ -166,8 +169,8 @@ def _arrays(parts: Mapping[str, Any]) -> Named | Problem:
 
 
 def _count(number: int, returns: tuple[str, ...]) -> str:
-    things = "thing" if number == 1 else "things"
-    return f"it returns {number} {things}, {len(returns)} are expected: {', '.join(returns)}"
+    things, are = "thing" if number == 1 else "things", "is" if len(returns) == 1 else "are"
+    return f"it returns {number} {things}, {len(returns)} {are} expected: {', '.join(returns)}"
 
 
 def of_other_kind(want: Array, got: Array) -> bool:

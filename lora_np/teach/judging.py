@@ -98,9 +98,8 @@ def _reverse(task: Reverse, test: Callable[..., Any]) -> Verdict:
             return Verdict(task.id, False, said.name, said.words, "", number, total)
         if not said:
             words = "your test rejects an implementation that is right"
-            return Verdict(
-                task.id, False, "RejectsRight", words, f"right implementation {number + 1}", number, total
-            )
+            where = (right.__doc__ or f"right implementation {number + 1}").split("\n")[0]
+            return Verdict(task.id, False, "RejectsRight", words, where, number, total)
     said_of = [(mutant, _said(task, test, mutant.wrong)) for mutant in task.mutants]
     alive = [mutant for mutant, said in said_of if said is True]
     if alive:

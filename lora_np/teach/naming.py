@@ -110,7 +110,7 @@ def _factor(wrong: Sequence[Trial]) -> tuple[str, bool]:
     name = wrong[0].wrong[0]
     known = [trial for trial in wrong if name in trial.wrong]
     factors = [_factor_of(trial, name) for trial in known]
-    if None in factors or (len(known) == 1 and known[0].want[name].size == 1):
+    if None in factors or 0.0 in factors or (len(known) == 1 and known[0].want[name].size == 1):
         return "", False
     size = known[0].want[name].size
     what = f"all {size} elements of {name} are" if size > 1 else f"{name} is"

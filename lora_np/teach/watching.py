@@ -96,7 +96,7 @@ def _profiled(task: Task) -> Iterator[list[str]]:
         else:
             return
         if _is_forbidden(str(module), name, packages, task.forbidden):
-            found.append(f"{module}.{name}")
+            found.append(str(module).partition(".")[0] if "<locals>" in name else f"{module}.{name}")
 
     before = sys.getprofile()
     sys.setprofile(look)
