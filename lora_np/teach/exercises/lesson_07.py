@@ -57,7 +57,21 @@ def step_size(given: Given) -> dict[str, Array]:
     return {"B": B + lr * s * (gY.T @ Z), "A": A + lr * s * ((gY @ B).T @ X)}
 
 
-def _step(X, T, W0, B, A, scale, lr, *, mean=None, forward=None, gain=(1.0, 1.0), soon=False, frozen=1.0):
+def _step(
+    X: Array,
+    T: Array,
+    W0: Array,
+    B: Array,
+    A: Array,
+    scale: float,
+    lr: float,
+    *,
+    mean: Any = None,
+    forward: Any = None,
+    gain: Any = (1.0, 1.0),
+    soon: Any = False,
+    frozen: Any = 1.0,
+) -> Any:
     """Take the step with one thing wrong: the divisor, the forward's scale, the gradients' gains, the order."""
     Z = X @ A.T
     Y = frozen * (X @ W0.T) + (scale if forward is None else forward) * (Z @ B.T)
@@ -66,95 +80,95 @@ def _step(X, T, W0, B, A, scale, lr, *, mean=None, forward=None, gain=(1.0, 1.0)
     return new_B, A - lr * gain[1] * scale * (gY @ (new_B if soon else B)).T @ X
 
 
-def _too_soon(X, T, W0, B, A, scale, lr):
+def _too_soon(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, soon=True)
 
 
-def _forward_again(X, T, W0, B, A, scale, lr):
+def _forward_again(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     new_B, _ = _step(X, T, W0, B, A, scale, lr)
     return new_B, _step(X, T, W0, new_B, A, scale, lr)[1]
 
 
-def _uphill(X, T, W0, B, A, scale, lr):
+def _uphill(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, -lr)
 
 
-def _not_mean(X, T, W0, B, A, scale, lr):
+def _not_mean(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, mean=1)
 
 
-def _mean_of_all(X, T, W0, B, A, scale, lr):
+def _mean_of_all(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, mean=T.size)
 
 
-def _twice(X, T, W0, B, A, scale, lr):
+def _twice(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, 2 * lr)
 
 
-def _no_scale_in_gradients(X, T, W0, B, A, scale, lr):
+def _no_scale_in_gradients(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, gain=(1 / scale, 1 / scale))
 
 
-def _no_scale_in_gb(X, T, W0, B, A, scale, lr):
+def _no_scale_in_gb(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, gain=(1 / scale, 1.0))
 
 
-def _no_scale_in_ga(X, T, W0, B, A, scale, lr):
+def _no_scale_in_ga(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, gain=(1.0, 1 / scale))
 
 
-def _no_scale_in_forward(X, T, W0, B, A, scale, lr):
+def _no_scale_in_forward(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, forward=1.0)
 
 
-def _no_scale_at_all(X, T, W0, B, A, scale, lr):
+def _no_scale_at_all(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, 1.0, lr)
 
 
-def _frozen_left_out(X, T, W0, B, A, scale, lr):
+def _frozen_left_out(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, frozen=0.0)
 
 
-def _factors_left_out(X, T, W0, B, A, scale, lr):
+def _factors_left_out(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, forward=0.0)
 
 
-def _gradients_only(X, T, W0, B, A, scale, lr):
+def _gradients_only(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     new_B, new_A = _step(X, T, W0, B, A, scale, 1.0)
     return B - new_B, A - new_A
 
 
-def _other_order(X, T, W0, B, A, scale, lr):
+def _other_order(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr)[::-1]
 
 
-def _rate_left_out(X, T, W0, B, A, scale, lr):
+def _rate_left_out(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, 1.0)
 
 
-def _half_kept(X, T, W0, B, A, scale, lr):
+def _half_kept(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr / 2)
 
 
-def _loss_for_gradient(X, T, W0, B, A, scale, lr):
+def _loss_for_gradient(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     Z = X @ A.T
     gY = 0.5 * (X @ W0.T + scale * (Z @ B.T) - T) ** 2 / X.shape[0]
     return B - lr * scale * (gY.T @ Z), A - lr * scale * (gY @ B).T @ X
 
 
-def _scale_twice_in_gb(X, T, W0, B, A, scale, lr):
+def _scale_twice_in_gb(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, gain=(scale, 1.0))
 
 
-def _scale_twice(X, T, W0, B, A, scale, lr):
+def _scale_twice(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr, gain=(scale, scale))
 
 
-def _only_a(X, T, W0, B, A, scale, lr):
+def _only_a(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return B, _step(X, T, W0, B, A, scale, lr)[1]
 
 
-def _only_b(X, T, W0, B, A, scale, lr):
+def _only_b(X: Array, T: Array, W0: Array, B: Array, A: Array, scale: float, lr: float) -> Any:
     return _step(X, T, W0, B, A, scale, lr)[0], A
 
 
@@ -214,8 +228,21 @@ def adam_size(given: Given) -> dict[str, Array]:
 
 
 def _adam(
-    P, g, m, v, t, lr, *, inside=False, eps=EPS, power=None, root=True, betas=BETAS, square=True, start=False
-):
+    P: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    lr: float,
+    *,
+    inside: Any = False,
+    eps: Any = EPS,
+    power: Any = None,
+    root: Any = True,
+    betas: Any = BETAS,
+    square: Any = True,
+    start: Any = False,
+) -> Any:
     """Take the step with one thing wrong."""
     m = betas[0] * m + (1 - betas[0]) * g
     v = betas[1] * v + (1 - betas[1]) * (g**2 if square else g)
@@ -231,41 +258,41 @@ def _other(**wrong: Any) -> Any:
     return lambda P, g, m, v, t, lr: _adam(P, g, m, v, t, lr, **wrong)
 
 
-def _one_late(P, g, m, v, t, lr):
+def _one_late(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     return _adam(P, g, m, v, t, lr, power=t + 1)
 
 
-def _uphill_adam(P, g, m, v, t, lr):
+def _uphill_adam(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     return _adam(P, g, m, v, t, -lr)
 
 
-def _averages_too_late(P, g, m, v, t, lr):
+def _averages_too_late(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     below = np.sqrt(v / (1 - BETAS[1] ** t)) + EPS
     _, new_m, new_v = _adam(P, g, m, v, t, lr)
     return P - lr * m / (1 - BETAS[0] ** t) / below, new_m, new_v
 
 
-def _v_before_m(P, g, m, v, t, lr):
+def _v_before_m(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     moved, m, v = _adam(P, g, m, v, t, lr)
     return moved, v, m
 
 
-def _no_share(P, g, m, v, t, lr):
+def _no_share(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     m, v = BETAS[0] * m + g, BETAS[1] * v + g**2
     return P - lr * m / (1 - BETAS[0] ** t) / (np.sqrt(v / (1 - BETAS[1] ** t)) + EPS), m, v
 
 
-def _gradient_for_average(P, g, m, v, t, lr):
+def _gradient_for_average(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     _, m, v = _adam(P, g, m, v, t, lr)
     return P - lr * g / (np.sqrt(v / (1 - BETAS[1] ** t)) + EPS), m, v
 
 
-def _repaired_after_the_root(P, g, m, v, t, lr):
+def _repaired_after_the_root(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     _, m, v = _adam(P, g, m, v, t, lr)
     return P - lr * m / (1 - BETAS[0] ** t) / (np.sqrt(v) / (1 - BETAS[1] ** t) + EPS), m, v
 
 
-def _old_averages(P, g, m, v, t, lr):
+def _old_averages(P: Array, g: Array, m: Array, v: Array, t: int, lr: float) -> Any:
     moved, *_ = _adam(P, g, m, v, t, lr)
     return moved, m, v
 
@@ -294,49 +321,49 @@ def chosen(ranks: list[int], losses: list[float], slack: float) -> int:
     return next(rank for rank, loss in sorted(zip(ranks, losses, strict=True)) if loss <= limit)
 
 
-def _lowest_loss(ranks, losses, slack):
+def _lowest_loss(ranks: list[int], losses: list[float], slack: float) -> Any:
     return ranks[losses.index(min(losses))]
 
 
-def _slack_added(ranks, losses, slack):
+def _slack_added(ranks: list[int], losses: list[float], slack: float) -> Any:
     return min(rank for rank, loss in zip(ranks, losses, strict=True) if loss <= min(losses) + slack)
 
 
-def _first_in_the_list(ranks, losses, slack):
+def _first_in_the_list(ranks: list[int], losses: list[float], slack: float) -> Any:
     return next(rank for rank, loss in zip(ranks, losses, strict=True) if loss <= (1 + slack) * min(losses))
 
 
-def _largest(ranks, losses, slack):
+def _largest(ranks: list[int], losses: list[float], slack: float) -> Any:
     return max(rank for rank, loss in zip(ranks, losses, strict=True) if loss <= (1 + slack) * min(losses))
 
 
-def _place(ranks, losses, slack):
+def _place(ranks: list[int], losses: list[float], slack: float) -> Any:
     return ranks.index(chosen(ranks, losses, slack))
 
 
-def _against_the_last(ranks, losses, slack):
+def _against_the_last(ranks: list[int], losses: list[float], slack: float) -> Any:
     return min(r for r, loss in zip(ranks, losses, strict=True) if loss <= (1 + slack) * losses[-1])
 
 
-def _against_the_largest_rank(ranks, losses, slack):
+def _against_the_largest_rank(ranks: list[int], losses: list[float], slack: float) -> Any:
     best = losses[ranks.index(max(ranks))]
     return min(r for r, loss in zip(ranks, losses, strict=True) if loss <= (1 + slack) * best)
 
 
-def _smallest_of_all(ranks, losses, slack):
+def _smallest_of_all(ranks: list[int], losses: list[float], slack: float) -> Any:
     return min(ranks)
 
 
-def _nearest_to_the_limit(ranks, losses, slack):
+def _nearest_to_the_limit(ranks: list[int], losses: list[float], slack: float) -> Any:
     limit = (1 + slack) * min(losses)
     return ranks[int(np.argmin([abs(loss - limit) for loss in losses]))]
 
 
-def _pairing_lost(ranks, losses, slack):
+def _pairing_lost(ranks: list[int], losses: list[float], slack: float) -> Any:
     return _first_in_the_list(sorted(ranks), losses, slack)
 
 
-def _its_loss(ranks, losses, slack):
+def _its_loss(ranks: list[int], losses: list[float], slack: float) -> Any:
     return losses[ranks.index(chosen(ranks, losses, slack))]
 
 
@@ -362,27 +389,27 @@ def _trade(share: float, rate: float) -> Any:
     return lambda B, A, lr, c: (B / c**share, A / c**share, lr / c**rate)
 
 
-def _one_factor(B, A, lr, c):
+def _one_factor(B: Array, A: Array, lr: float, c: float) -> Any:
     return B / c, A, lr / c
 
 
-def _one_factor_rate_kept(B, A, lr, c):
+def _one_factor_rate_kept(B: Array, A: Array, lr: float, c: float) -> Any:
     return B / c, A, lr
 
 
-def _other_factor(B, A, lr, c):
+def _other_factor(B: Array, A: Array, lr: float, c: float) -> Any:
     return B, A / c, lr / c
 
 
-def _other_factor_rate_kept(B, A, lr, c):
+def _other_factor_rate_kept(B: Array, A: Array, lr: float, c: float) -> Any:
     return B, A / c, lr
 
 
-def _for_four(B, A, lr, c):
+def _for_four(B: Array, A: Array, lr: float, c: float) -> Any:
     return B / 2, A / 2, lr / 4
 
 
-def _squares(B, A, lr, c):
+def _squares(B: Array, A: Array, lr: float, c: float) -> Any:
     return B * np.sqrt(c), A * np.sqrt(c), lr * c
 
 

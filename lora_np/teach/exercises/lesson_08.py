@@ -110,56 +110,56 @@ def _logarithm(x: Array, digits: int) -> Array:
 # ---- 08.3: a test that catches bad merges ------------------------------------------------------------------------
 
 
-def _right(W0, B, A, scale):
+def _right(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 + scale * (B @ A)
 
 
-def _right_loops(W0, B, A, scale):
+def _right_loops(W0: Array, B: Array, A: Array, scale: float) -> Any:
     W = np.array(W0, dtype=float)
     for q in range(A.shape[0]):
         W = W + np.outer(scale * B[:, q], A[q])
     return W
 
 
-def _right_apart(W0, B, A, scale):
+def _right_apart(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return np.einsum("dr,rk->dk", B, scale * A) + W0
 
 
-def _in_place(W0, B, A, scale):
+def _in_place(W0: Array, B: Array, A: Array, scale: float) -> Any:
     W0 += scale * (B @ A)
     return W0
 
 
-def _no_scale(W0, B, A, scale):
+def _no_scale(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 + B @ A
 
 
-def _scale_squared(W0, B, A, scale):
+def _scale_squared(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 + scale**2 * (B @ A)
 
 
-def _weight_scaled(W0, B, A, scale):
+def _weight_scaled(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return scale * (W0 + B @ A)
 
 
-def _subtracted(W0, B, A, scale):
+def _subtracted(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 - scale * (B @ A)
 
 
-def _increment_alone(W0, B, A, scale):
+def _increment_alone(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return scale * (B @ A)
 
 
-def _transposed(W0, B, A, scale):
+def _transposed(W0: Array, B: Array, A: Array, scale: float) -> Any:
     delta = scale * (B @ A)
     return W0 + (delta.T if delta.shape[0] == delta.shape[1] else delta)
 
 
-def _first_direction(W0, B, A, scale):
+def _first_direction(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 + scale * np.outer(B[:, 0], A[0])
 
 
-def _half_precision(W0, B, A, scale):
+def _half_precision(W0: Array, B: Array, A: Array, scale: float) -> Any:
     return W0 + (scale * (B @ A)).astype(np.float16)
 
 
@@ -197,42 +197,42 @@ def pair_size(given: Given) -> dict[str, Array]:
     return {"B @ A": given["s1"] * (B1 @ A1) + given["s2"] * (B2 @ A2)}
 
 
-def _side(B1, A1, s1, B2, A2, s2):
+def _side(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return np.concatenate([s1 * B1, s2 * B2], axis=1), np.concatenate([A1, A2], axis=0)
 
 
-def _no_scales(B1, A1, s1, B2, A2, s2):
+def _no_scales(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, 1.0, B2, A2, 1.0)
 
 
-def _scales_twice(B1, A1, s1, B2, A2, s2):
+def _scales_twice(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s1**2, B2, A2, s2**2)
 
 
-def _scales_crossed(B1, A1, s1, B2, A2, s2):
+def _scales_crossed(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s2, B2, A2, s1)
 
 
-def _scale_across(B1, A1, s1, B2, A2, s2):
+def _scale_across(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s1 * s2, B2, A2, s1 * s2)
 
 
-def _first_scale_only(B1, A1, s1, B2, A2, s2):
+def _first_scale_only(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s1, B2, A2, 1.0)
 
 
-def _first_scale_for_both(B1, A1, s1, B2, A2, s2):
+def _first_scale_for_both(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s1, B2, A2, s1)
 
 
-def _a_first(B1, A1, s1, B2, A2, s2):
+def _a_first(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return _side(B1, A1, s1, B2, A2, s2)[::-1]
 
 
 ADDED = "the factors are added: the rank must grow to r1 + r2, and B1 A2 and B2 A1 came in"
 
 
-def _second_first(B1, A1, s1, B2, A2, s2):
+def _second_first(B1: Array, A1: Array, s1: float, B2: Array, A2: Array, s2: float) -> Any:
     return np.concatenate([s2 * B2, s1 * B1], axis=1), np.concatenate([A1, A2], axis=0)
 
 
@@ -268,7 +268,7 @@ def served_size(given: Given) -> Array:
     return served(**absolute, which=given["which"])
 
 
-def _serve(X, W0, B, A, scale, which, *, base=True):
+def _serve(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array, *, base: Any = True) -> Any:
     parts = [
         np.zeros(W0.shape[0]) if t < 0 else scale[t] * (B[t] @ (A[t] @ x))
         for x, t in zip(X, which, strict=True)
@@ -276,61 +276,61 @@ def _serve(X, W0, B, A, scale, which, *, base=True):
     return (X @ W0.T if base else 0.0) + np.array(parts)
 
 
-def _none_is_last(X, W0, B, A, scale, which):
+def _none_is_last(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, which % len(scale))
 
 
-def _none_is_first(X, W0, B, A, scale, which):
+def _none_is_first(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, np.maximum(which, 0))
 
 
-def _none_gets_nothing(X, W0, B, A, scale, which):
+def _none_gets_nothing(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return np.where(which[:, None] < 0, 0.0, _serve(X, W0, B, A, scale, which))
 
 
-def _adapters_alone(X, W0, B, A, scale, which):
+def _adapters_alone(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, which, base=False)
 
 
-def _base_twice(X, W0, B, A, scale, which):
+def _base_twice(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, which) + np.where(which[:, None] < 0, 0.0, X @ W0.T)
 
 
-def _no_scale_served(X, W0, B, A, scale, which):
+def _no_scale_served(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, np.ones_like(scale), which)
 
 
-def _first_scale(X, W0, B, A, scale, which):
+def _first_scale(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, np.full_like(scale, scale[0]), which)
 
 
-def _first_rows_adapter(X, W0, B, A, scale, which):
+def _first_rows_adapter(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, np.full_like(which, which[0]))
 
 
-def _all_adapters(X, W0, B, A, scale, which):
+def _all_adapters(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     Y = X @ W0.T
     return Y + sum(scale[t] * (X @ A[t].T @ B[t].T) for t in range(len(scale)))
 
 
-def _zero_is_none(X, W0, B, A, scale, which):
+def _zero_is_none(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, np.where(which == 0, -1, which))
 
 
-def _one_before(X, W0, B, A, scale, which):
+def _one_before(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, np.where(which < 0, -1, (which - 1) % len(scale)))
 
 
-def _by_place(X, W0, B, A, scale, which):
+def _by_place(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     return _serve(X, W0, B, A, scale, np.arange(len(X)) % len(scale))
 
 
-def _sorted_rows(X, W0, B, A, scale, which):
+def _sorted_rows(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     order = np.argsort(which, kind="stable")
     return _serve(X, W0, B, A, scale, which)[order]
 
 
-def _none_first_then_sorted(X, W0, B, A, scale, which):
+def _none_first_then_sorted(X: Array, W0: Array, B: Array, A: Array, scale: Array, which: Array) -> Any:
     rows = [n for t in range(len(scale)) for n in np.flatnonzero(which == t)]
     return _serve(X, W0, B, A, scale, which)[[*rows, *np.flatnonzero(which < 0)]]
 

@@ -36,11 +36,11 @@ def bought(shapes: list[tuple[int, int]], budget: int) -> int:
     return rank
 
 
-def _mean_cost(shapes, budget):
+def _mean_cost(shapes: list[tuple[int, int]], budget: int) -> Any:
     return budget // (sum(d + k for d, k in shapes) // len(shapes))
 
 
-def _dearest(shapes, budget):
+def _dearest(shapes: list[tuple[int, int]], budget: int) -> Any:
     return min(budget // len(shapes) // (d + k) for d, k in shapes)
 
 
@@ -68,43 +68,43 @@ def _overlap(A1: Array, A2: Array, i: int, j: int) -> Array:
     return np.linalg.svd(A1)[2][:i] @ np.linalg.svd(A2)[2][:j].T
 
 
-def _raw_rows(A1, A2, i, j):
+def _raw_rows(A1: Array, A2: Array, i: int, j: int) -> Any:
     return np.sum((A1[:i] @ A2[:j].T) ** 2) / min(i, j)
 
 
-def _unit_rows(A1, A2, i, j):
+def _unit_rows(A1: Array, A2: Array, i: int, j: int) -> Any:
     unit = [A / np.linalg.norm(A, axis=1, keepdims=True) for A in (A1, A2)]
     return np.sum((unit[0][:i] @ unit[1][:j].T) ** 2) / min(i, j)
 
 
-def _left(A1, A2, i, j):
+def _left(A1: Array, A2: Array, i: int, j: int) -> Any:
     return np.sum((np.linalg.svd(A1)[0][:, :i].T @ np.linalg.svd(A2)[0][:, :j]) ** 2) / min(i, j)
 
 
-def _columns(A1, A2, i, j):
+def _columns(A1: Array, A2: Array, i: int, j: int) -> Any:
     return np.sum((np.linalg.svd(A1)[2][:, :i].T @ np.linalg.svd(A2)[2][:, :j]) ** 2) / min(i, j)
 
 
-def _thin_columns(A1, A2, i, j):
+def _thin_columns(A1: Array, A2: Array, i: int, j: int) -> Any:
     V1, V2 = (np.linalg.svd(A, full_matrices=False)[2][:, :n] for A, n in ((A1, i), (A2, j)))
     return np.sum((V1.T @ V2) ** 2) / min(i, j)
 
 
-def _weighted(A1, A2, i, j):
+def _weighted(A1: Array, A2: Array, i: int, j: int) -> Any:
     (_, S1, V1), (_, S2, V2) = np.linalg.svd(A1), np.linalg.svd(A2)
     return np.sum(((S1[:i, None] * V1[:i]) @ (S2[:j, None] * V2[:j]).T) ** 2) / min(i, j)
 
 
-def _any_basis(A1, A2, i, j):
+def _any_basis(A1: Array, A2: Array, i: int, j: int) -> Any:
     Q1, Q2 = (np.linalg.qr(A.T)[0][:, :n] for A, n in ((A1, i), (A2, j)))
     return np.sum((Q1.T @ Q2) ** 2) / min(i, j)
 
 
-def _one_direction(A1, A2, i, j):
+def _one_direction(A1: Array, A2: Array, i: int, j: int) -> Any:
     return (np.linalg.svd(A1)[2][i - 1] @ np.linalg.svd(A2)[2][j - 1]) ** 2
 
 
-def _exchanged(A1, A2, i, j):
+def _exchanged(A1: Array, A2: Array, i: int, j: int) -> Any:
     return np.sum(_overlap(A1, A2, j, i) ** 2) / min(i, j)
 
 
@@ -158,73 +158,73 @@ def _directions(M: Array, r: int) -> tuple[Array, Array]:
     return U[:, :r], Vt[:r].T
 
 
-def _own_directions(W, delta, r):
+def _own_directions(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(W, r)
     return np.linalg.norm(delta) / np.linalg.norm(U.T @ W @ V)
 
 
-def _upside_down(W, delta, r):
+def _upside_down(W: Array, delta: Array, r: int) -> Any:
     return 1 / amplified(W, delta, r)
 
 
-def _whole_weight(W, delta, r):
+def _whole_weight(W: Array, delta: Array, r: int) -> Any:
     return np.linalg.norm(delta) / np.linalg.norm(W)
 
 
-def _top_of_delta(W, delta, r):
+def _top_of_delta(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.linalg.norm(U.T @ delta @ V) / np.linalg.norm(U.T @ W @ V)
 
 
-def _all_directions(W, delta, r):
+def _all_directions(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, min(delta.shape))
     return np.linalg.norm(delta) / np.linalg.norm(U.T @ W @ V)
 
 
-def _spectral(W, delta, r):
+def _spectral(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.linalg.norm(delta, 2) / np.linalg.norm(U.T @ W @ V, 2)
 
 
-def _not_rooted(W, delta, r):
+def _not_rooted(W: Array, delta: Array, r: int) -> Any:
     return amplified(W, delta, r) ** 2
 
 
-def _columns_of_vt(W, delta, r):
+def _columns_of_vt(W: Array, delta: Array, r: int) -> Any:
     U, _, Vt = np.linalg.svd(delta)
     return np.linalg.norm(delta) / np.linalg.norm(U[:, :r].T @ W @ Vt[:, :r])
 
 
-def _rows_of_u(W, delta, r):
+def _rows_of_u(W: Array, delta: Array, r: int) -> Any:
     U, _, Vt = np.linalg.svd(delta)
     return np.linalg.norm(delta) / np.linalg.norm(U[:r] @ W @ Vt[:r].T)
 
 
-def _outputs_only(W, delta, r):
+def _outputs_only(W: Array, delta: Array, r: int) -> Any:
     U, _ = _directions(delta, r)
     return np.linalg.norm(delta) / np.linalg.norm(U.T @ W)
 
 
-def _first_direction(W, delta, r):
+def _first_direction(W: Array, delta: Array, r: int) -> Any:
     return amplified(W, delta, 1)
 
 
-def _nuclear(W, delta, r):
+def _nuclear(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.linalg.norm(delta, "nuc") / np.linalg.norm(U.T @ W @ V, "nuc")
 
 
-def _one_singular_value(W, delta, r):
+def _one_singular_value(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.linalg.norm(delta, 2) / np.linalg.norm(U.T @ W @ V)
 
 
-def _last_singular_value(W, delta, r):
+def _last_singular_value(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.linalg.svd(delta)[1][r - 1] / np.linalg.norm(U.T @ W @ V)
 
 
-def _sum_of_sizes(W, delta, r):
+def _sum_of_sizes(W: Array, delta: Array, r: int) -> Any:
     U, V = _directions(delta, r)
     return np.abs(delta).sum() / np.abs(U.T @ W @ V).sum()
 
