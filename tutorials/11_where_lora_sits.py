@@ -101,7 +101,7 @@ check("11.1", trained)
 # ## A part of what is there: freezing and BitFit
 #
 # **Freezing** trains the last blocks and leaves the others. It has one advantage that LoRA lacks: the gradient stops
-# early. Below the last trained block nothing must be kept for the backward pass, and nothing is computed in it.
+# early. Below the lowest trained block the backward pass has nothing to do, and so nothing must be kept for it.
 #
 # **BitFit** trains the biases. X (N, k) is a batch of N rows, W₀ (d, k) is frozen, b (d) is trained:
 #
@@ -161,7 +161,7 @@ for x in (np.array([[3.0, 5.0]]), np.array([[-3.0, -5.0]])):
 
 # %% tags=["exercise"]
 def adapter(X, W_down, b_down, W_up, b_up):
-    """Return Y = X + relu(X W_down^T + b_down) W_up^T + b_up."""
+    """Return Y."""
     # BEGIN SOLUTION
     U = X @ W_down.T + b_down
     return X + np.where(U > 0, U, 0) @ W_up.T + b_up
@@ -342,9 +342,19 @@ picture(params.memory_bars(scene.memory))
 #
 # [count-adapter]
 #
-# (In the second, L̂ with the index Adpt is the number of adapters, L̂ with LN the number of norms that are trained.) We
-# hold 56 printed numbers against our counts. There are three outcomes: the number comes out; it comes out in another
-# way of rounding; it does not come out.
+# In the second, L̂ with the index Adpt is the number of adapters, L̂ with LN the number of norms that are trained. The
+# first counts each matrix with its own sides. Many calculators take 2 d r for all, and that is wrong as soon as one is
+# not square. In Llama-3-8B four query heads share one key and one value, so v is (1024, 4096). With r = 8 it takes
+# 8 · (1024 + 4096) = 40,960 numbers, not 65,536.
+
+# %%
+v = count("llama-3-8b", "lora", rank=8, targets="v").trainable // 32  # one of its 32 blocks
+print(f"LoRA of rank 8 on v in one block of Llama-3-8B: {v:,}; as if it were square: {2 * 4096 * 8:,}")
+assert v == 8 * (1024 + 4096)
+
+# %% [markdown]
+# We hold 56 printed numbers against our counts. There are three outcomes: the number comes out; it comes out in
+# another way of rounding; it does not come out.
 
 # %%
 outcomes = [row.verdict for row in PAPER_ROWS]
