@@ -327,14 +327,14 @@ for name in ("SGD", "Adam"):
 # ## Lose something each time, lose nothing on average
 #
 # Now let go of training B and A. Draw them anew at every step, at random, and use them only to choose what a step may
-# see. With rank 1, A is a row of random numbers u and B a column of random numbers v:
+# see. With rank 1 take a column u of k random numbers and a row v of d, and let A = uᵀ and B = vᵀ:
 #
 # [view-random]
 #
 # One such step sees very little. But the *mean* over many draws? Take random signs, +1 or −1, for u of length 2. There
 # are four draws: (1, 1), (1, −1), (−1, 1), (−1, −1). The product of u with itself is [[1, 1], [1, 1]] twice and
 # [[1, −1], [−1, 1]] twice. The mean is [[1, 0], [0, 1]]: the identity. Numbers from a Gaussian do the same, if they
-# have mean 0 and variance 1.
+# have mean 0 and variance 1. (𝔼 is the mean over all draws there can be.)
 #
 # [view-random-identity]
 #
@@ -408,7 +408,8 @@ assert (step_A[0] == G.sum(axis=0)).all()
 print("gB:", step_B[:, 0], " gA:", step_A[0])
 
 # %% [markdown]
-# For r > 1 cut the weight into blocks of r × r. The row of ones becomes E = [I I … I], r × r identities side by side:
+# For r > 1 cut the weight into blocks of r × r. The row of ones becomes E = [I I … I], r × r identities side by side.
+# The equation writes it I with the index r (1 × k/r); the column of ones becomes identities under each other.
 #
 # [additive-blocks]
 #

@@ -103,7 +103,8 @@ check("11.1", trained)
 # **Freezing** trains the last blocks and leaves the others. It has one advantage that LoRA lacks: the gradient stops
 # early. Below the lowest trained block the backward pass has nothing to do, and so nothing must be kept for it.
 #
-# **BitFit** trains the biases. X (N, k) is a batch of N rows, W₀ (d, k) is frozen, b (d) is trained:
+# **BitFit** trains the biases. X (N, k) is a batch of N rows, W₀ (d, k) is frozen, b (d) is trained. 1 is a column of N
+# ones: every row gets the same b.
 #
 # [bitfit-layer]
 #
@@ -200,8 +201,9 @@ print(
 #
 # ## Prefix tuning: tokens that nobody wrote
 #
-# Attention lets every token look at the others. For one query the rows of K are the keys of the T tokens, the rows of
-# V their values, both (T, dₕ). Prefix tuning adds l rows to both, and trains them:
+# Attention lets every token look at the others. The rows of K are the keys of the T tokens, the rows of V their values,
+# both (T, dₕ). Each row of Q, (N, dₕ), is a query. It looks at all keys, and softmax turns the scores into shares S,
+# which add up to 1. Prefix tuning sets l more rows before K and V, P_k and P_v, both (l, dₕ), and trains these:
 #
 # [prefix-attention]
 #
@@ -303,9 +305,12 @@ check("11.3", ia3_merge)
 #
 # [memory-training]
 #
+# P counts numbers, frozen and trained; each b is the bytes for one number of a kind: of a frozen weight, of a trained
+# one, of a gradient, of an average; n with the index s is how many averages the optimizer keeps, two for Adam.
+#
 # Only gradients and averages shrink with the trained numbers. The frozen weights must be there. Most activations, too.
-# GPT-3 with 2 bytes a number: the weights take 349.2 GB, whatever is trained. Adam's two averages
-# of all weights are another 698.4 GB; LoRA hardly has any.
+# GPT-3 with 2 bytes a number: the weights take 349.2 GB, whatever is trained. Adam's two averages of all weights are
+# another 698.4 GB; LoRA hardly has any.
 
 # %%
 big, small = count("gpt3-175b", "full").trainable, count("gpt3-175b", "lora", rank=4, targets="q,v").trainable
@@ -399,7 +404,7 @@ for row in PAPER_ROWS:
 #   too many.
 #
 # Two more, from the text. The appendix gives 37.7M to rank 2 on q, k, v and o; the formula and the paper's own table
-# say rank 4. And a "25 % speedup": 32.5 tokens a second became 43.1. Read it both ways:
+# say rank 4. And a "25 % speedup": 32.5 tokens a second, v₀, became 43.1, v₁. Read it both ways:
 #
 # [count-speedup]
 
