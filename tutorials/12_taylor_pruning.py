@@ -157,8 +157,8 @@ print("cancelling W0 and masking W agree")
 # The step is −W, the gradient of f is −G. Minus times minus: plus. (A much-read text on LoRAPrune prints a
 # minus here. The square hides it, so nobody noticed.)
 #
-# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Write ⊙ for multiplying entry by entry. Then G ⊙ w = (0.03
-# · 3, 3 · 0.5) = (0.09, 1.5), weight by weight.
+# By hand: G = e x = 0.3 · (0.1, 10) = (0.03, 3). Write ⊙ for multiplying entry by entry. Then
+# G ⊙ w = (0.03 · 3, 3 · 0.5) = (0.09, 1.5), weight by weight.
 
 # %%
 G = ((X @ W.T - T).T) @ X  # (1, 2), which is e times x

@@ -97,9 +97,9 @@ check("13.1", estimate)
 # through the rows of A. B BᵀG passes each *column* of G through the columns of B. What A and B do not
 # contain is lost.
 #
-# By hand, at the start of training, where B = 0. Let s = 1, A = [[1, 0]] and G = [[1, 2], [3, 4]]. Then AᵀA
-# = [[1, 0], [0, 0]], and the estimate is G AᵀA = [[1, 0], [3, 0]]. The first column is exact. The second
-# column, with the larger numbers, is **invisible**.
+# By hand, at the start of training, where B = 0. Let s = 1, A = [[1, 0]] and G = [[1, 2], [3, 4]]. Then
+# AᵀA = [[1, 0], [0, 0]], and the estimate is G AᵀA = [[1, 0], [3, 0]]. The first column is exact. The
+# second column, with the larger numbers, is **invisible**.
 #
 # That is a shadow. A shadow is cast by the true thing, on a wall of at most 2 r dimensions. In the language
 # of linear algebra: a projection, and a stretch where the rows of A do not have length 1.
