@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from lora_np.teach.exercise import Exercise, Quiz, Reverse, Suspect, Task, digest
-from lora_np.teach.grade.grading import Course, Result, grade
-from lora_np.teach.grade.sandbox import Limits
+from lora_np.teach.grade.grading import Course, grade
+from lora_np.teach.grade.limits import Limits
+from lora_np.teach.grade.marks import Result
 from lora_np.teach.grade.submissions import find
 
 FAST = Limits(seconds=20, cell_seconds=1.5, call_seconds=1)

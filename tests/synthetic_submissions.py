@@ -14,7 +14,7 @@ import numpy as np
 
 from lora_np.teach.exercises import exercises
 from lora_np.teach.grade.answering import name_of
-from lora_np.teach.grade.submissions import read
+from lora_np.teach.grade.reading import read
 from lora_np.teach.lessons import Lesson, lessons
 from tests.answers import LESSONS, submissions
 

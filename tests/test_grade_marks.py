@@ -9,8 +9,8 @@ import pytest
 from lora_np.teach.grade import messages
 from lora_np.teach.grade.answering import name_of
 from lora_np.teach.grade.grading import seed_of
+from lora_np.teach.grade.limits import Limits
 from lora_np.teach.grade.messages import ChannelError, decode, encode
-from lora_np.teach.grade.sandbox import Limits
 from lora_np.teach.judging import cases
 from tests.grade_course import TASKS, graded, named, points, script
 

@@ -17,8 +17,8 @@ from lora_np.cli.app import app
 from lora_np.errors import ConfigError
 from lora_np.teach.grade import report
 from lora_np.teach.grade import run as runs
-from lora_np.teach.grade.grading import Mark, Result
 from lora_np.teach.grade.journal import Journal
+from lora_np.teach.grade.marks import Mark, Result
 from lora_np.teach.grade.run import run
 from lora_np.teach.grade.submissions import find
 from tests.grade_course import course, script

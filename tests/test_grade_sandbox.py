@@ -9,7 +9,7 @@ import pytest
 
 from lora_np.errors import ConfigError
 from lora_np.teach.grade.grading import grade
-from lora_np.teach.grade.sandbox import Limits
+from lora_np.teach.grade.limits import Limits
 from lora_np.teach.grade.submissions import find
 from tests.grade_course import RIGHT, TASKS, course, graded, named, points, script
 

@@ -6,8 +6,9 @@ import os
 import pytest
 
 from lora_np.errors import ConfigError
-from lora_np.teach.grade import submissions
-from lora_np.teach.grade.submissions import UnreadableError, find, lessons_of, read
+from lora_np.teach.grade import reading
+from lora_np.teach.grade.reading import UnreadableError, lessons_of, read
+from lora_np.teach.grade.submissions import find
 
 
 def put(folder, files):
@@ -147,7 +148,7 @@ def test_links_pipes_and_giants_are_not_opened(tmp_path, monkeypatch):
     for name in ("link.py", "pipe.py", "gone.py"):
         with pytest.raises(UnreadableError, match="a link or a special file"):
             read(tmp_path / name)
-    monkeypatch.setattr(submissions, "MOST_BYTES", 4)
+    monkeypatch.setattr(reading, "MOST_BYTES", 4)
     with pytest.raises(UnreadableError, match="is larger than"):
         read(tmp_path / "real.py")
 

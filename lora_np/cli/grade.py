@@ -13,7 +13,8 @@ import typer
 from lora_np.cli.running import INTERRUPTED
 
 if TYPE_CHECKING:
-    from lora_np.teach.grade.grading import Course, Result
+    from lora_np.teach.grade.grading import Course
+    from lora_np.teach.grade.marks import Result
 
 _OUT = typer.Option("--out", help="The table to write, a .csv.")
 _JSON = typer.Option("--json", help="A folder for one Gradescope results.json a submission.")
@@ -76,7 +77,7 @@ def _course(submissions: Path, lesson: str | None, seed: int, seconds: float, me
     from lora_np.teach import exercises
     from lora_np.teach.exercises import __file__ as file
     from lora_np.teach.grade.grading import Course
-    from lora_np.teach.grade.sandbox import Limits
+    from lora_np.teach.grade.limits import Limits
 
     if lesson is not None:
         lesson = lesson.zfill(2)

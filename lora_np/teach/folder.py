@@ -20,7 +20,7 @@ from pathlib import Path
 from lora_np.errors import ConfigError
 from lora_np.teach.build.notebooks import student_script
 from lora_np.teach.build.strip import CHECK
-from lora_np.teach.grade.submissions import UnreadableError, read
+from lora_np.teach.grade.reading import UnreadableError, read
 from lora_np.teach.lessons import Lesson, lessons
 
 SECONDS = 10.0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lora_np.teach.grade.submissions import Cell, UnreadableError, read
+from lora_np.teach.grade.reading import Cell, UnreadableError, read
 
 
 class Statement(NamedTuple):

@@ -13,7 +13,6 @@ import inspect
 import io
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, ModuleType
@@ -22,14 +21,12 @@ from typing import Any, NoReturn
 from lora_np.teach import watching
 from lora_np.teach.exercise import Task
 from lora_np.teach.grade import kernel, messages
-from lora_np.teach.grade.fence import Fence, limit
+from lora_np.teach.grade.fence import Fence
+from lora_np.teach.grade.limits import take
+from lora_np.teach.grade.stopping import TimeUp, alarm, said_of
 from lora_np.teach.watching import Problem, guarded
 
 MAIN = "__main__"
-
-
-class TimeUp(BaseException):
-    """Raised in a cell or a call that takes too long; no `except Exception` catches it."""
 
 
 class Process:
@@ -65,7 +62,7 @@ class Process:
 
     def _run_cell(self, code: str, where: str) -> str:
         try:
-            with _alarm(self.limits["cell"]):
+            with alarm(self.limits["cell"]):
                 exec(compile(code, f"<{where}>", "exec", dont_inherit=True), self.module.__dict__)
         except TimeUp:
             return f"is stopped after {self.limits['cell']:g} s"
@@ -111,7 +108,7 @@ class Process:
 
         result: Any = None
         try:
-            with self._answering(), _alarm(self.limits["call"], rang):
+            with self._answering(), alarm(self.limits["call"], rang):
                 result = guarded(task, run)
         except AssertionError as error:
             if not late:
@@ -196,36 +193,6 @@ class _Encoded:
         self.said = said
 
 
-def said_of(error: BaseException) -> str:
-    """Write an error in a line, with the line of the submission that raised it."""
-    trace, line = error.__traceback__, ""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.startswith("<"):
-            line = f" (line {trace.tb_lineno})"
-        trace = trace.tb_next
-    try:
-        words = str(error)
-    except BaseException:
-        words = ""
-    return f"{type(error).__name__}: {words[:300] or 'without a word'}{line}"
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float, rang: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Raise `TimeUp` in what runs longer; what runs in C without a break is stopped from outside."""
-
-    def ring(*_: Any) -> NoReturn:
-        rang()
-        raise TimeUp
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def stand_in(module: ModuleType, checked: dict[str, Any]) -> None:
     """Give a module what a submission imports from `lora_np.teach`, and nothing more to be found in it."""
 
@@ -252,7 +219,7 @@ def main(hears: int, speaks: int) -> NoReturn:
     process = Process(hears, speaks)
     first = process.hear()
     process.limits = first["limits"]
-    limit(memory_bytes=int(first["memory_bytes"]), cpu_seconds=int(first["cpu_seconds"]))
+    take(memory_bytes=int(first["memory_bytes"]), cpu_seconds=int(first["cpu_seconds"]))
     stand_in(sys.modules["lora_np.teach"], process.checked)
     sys.modules[MAIN] = process.module
     sys.argv = ["submission.py"]

@@ -2,7 +2,7 @@
 
 A hook sees what Python does, before it is done: opening a file, starting a process, a connection.  It refuses with a
 `PermissionError`, which names what was refused, and tells the judge.  Limits of the system hold memory, processor
-time and the size of files; on Linux the kernel holds the rest, see `kernel`.
+time and the size of files, see `limits`; on Linux the kernel holds the rest, see `kernel`.
 
 This is a fence for a classroom, not a prison.  A student who calls C can still read what the teacher's account may
 read, and without that kernel climb over all of it: who grades strangers does it in a container.  The marks are safe
@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
 MOST_WRITTEN_FILES = 64
-MOST_FILE_BYTES = 16_000_000
 
 _PROCESSES = {"os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile"}
 _PROCESSES |= {"subprocess.Popen", "pty.spawn"}
@@ -175,27 +174,3 @@ def _not_while_answering(fence: Fence, starts: Callable[..., Any]) -> Callable[.
         return starts(*args, **keywords)
 
     return start
-
-
-def limit(*, memory_bytes: int, cpu_seconds: int) -> None:
-    """Set the limits of the system for this process; what a system does not know is left out."""
-    import resource
-
-    wanted: Iterable[tuple[str, int, int]] = (
-        ("RLIMIT_AS", memory_bytes, memory_bytes),
-        ("RLIMIT_CPU", cpu_seconds, cpu_seconds + 1),
-        ("RLIMIT_FSIZE", MOST_FILE_BYTES, MOST_FILE_BYTES),
-        ("RLIMIT_CORE", 0, 0),
-        ("RLIMIT_NOFILE", 128, 128),
-    )
-    for name, soft, hard in wanted:
-        kind = getattr(resource, name, None)
-        if kind is None:
-            continue
-        _, most = resource.getrlimit(kind)
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)
-        try:
-            resource.setrlimit(kind, (soft, hard))
-        except (ValueError, OSError):  # macOS does not hold the address space
-            continue

@@ -10,16 +10,19 @@ import hashlib
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lora_np.teach.exercise import Quiz, Task
-from lora_np.teach.grade import submissions
+from lora_np.teach.exercise import Task
+from lora_np.teach.grade import reading
 from lora_np.teach.grade.answering import name_of, remote
-from lora_np.teach.grade.sandbox import Limits, Sandbox, StoppedError, Usage, sandbox
-from lora_np.teach.grade.submissions import Cell, Submission, UnreadableError
+from lora_np.teach.grade.limits import Limits, Usage
+from lora_np.teach.grade.marks import Mark, Result, missed, points_of
+from lora_np.teach.grade.reading import Cell, UnreadableError
+from lora_np.teach.grade.sandbox import Sandbox, StoppedError, sandbox
+from lora_np.teach.grade.submissions import Submission
 from lora_np.teach.judging import judge
 
 MOST_STARTS = 4
@@ -33,49 +36,6 @@ SKIPPED_TAGS = {"picture", "solution", "ungraded"}
 
 Exercises = Callable[[str], Sequence[Task]]
 """From a lesson's number to its exercises."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What one exercise earned: points, of how many, the mistake's name, the sentence for the student."""
-
-    id: str
-    points: int
-    of: int
-    name: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one submission earned, what there is to say about it, what it used."""
-
-    student: str
-    digest: str
-    marks: tuple[Mark, ...] = ()
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-
-    @property
-    def points(self) -> int:
-        """The sum of its points."""
-        return sum(mark.points for mark in self.marks)
-
-    @property
-    def of(self) -> int:
-        """The points that could be had for the lessons handed in."""
-        return sum(mark.of for mark in self.marks)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Write it for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def of_dict(cls, said: dict[str, Any]) -> Result:
-        """Read what `as_dict` wrote."""
-        marks = tuple(Mark(**mark) for mark in said["marks"])
-        return cls(**{**said, "marks": marks, "notes": tuple(said["notes"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,26 +85,16 @@ def grade(submission: Submission, course: Course) -> Result:
     return Result(submission.student, digest, ordered, tuple(notes), seconds, round(usage.peak_mb, 1))
 
 
-def points_of(task: Task) -> int:
-    """Tell what an exercise is worth: its stars; a quiz one point."""
-    return 1 if isinstance(task, Quiz) else task.stars
-
-
-def missed(task: Task, name: str, words: str) -> Mark:
-    """Mark an exercise that could not be judged."""
-    return Mark(task.id, 0, points_of(task), name, words)
-
-
 def _grade_file(
     path: Path, submission: Submission, course: Course, usage: Usage
 ) -> tuple[list[str], list[Mark]]:
     cells: list[Cell] = []
     problem = ""
     try:
-        cells = submissions.read(path)
+        cells = reading.read(path)
     except UnreadableError as error:
         problem = str(error)
-    lessons = submissions.lessons_of(path, cells)
+    lessons = reading.lessons_of(path, cells)
     if course.lesson is not None:
         if lessons and course.lesson not in lessons:
             return [], []
@@ -258,7 +208,8 @@ class _File:
         while True:
             message = box.answer(seconds=self.course.limits.cell_seconds + 2)
             if "cell" in message:
-                self.running = _number(message["cell"], len(self.cells))
+                said = message["cell"]
+                self.running = said if type(said) is int and 0 <= said < len(self.cells) else None
             elif "failed" in message:
                 self._note(f"{str(message['failed'])[:40]}: {str(message.get('words'))[:400]}")
             elif "ready" in message:
@@ -292,16 +243,7 @@ class _File:
             self.notes.append(line)
 
 
-def _number(said: Any, count: int) -> int | None:
-    return said if isinstance(said, int) and 0 <= said < count else None
-
-
 def _line(words: str) -> str:
     """Make one line of printable characters of what may hold a student's words."""
     flat = " ".join(words.split())
     return "".join(char if char.isprintable() else "�" for char in flat)[:600]
-
-
-def ids(results: Iterable[Result]) -> list[str]:
-    """List the exercises that any of the results has a mark for, in order."""
-    return sorted({mark.id for result in results for mark in result.marks})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_np.atomic import write_whole
-from lora_np.teach.grade.grading import Result
+from lora_np.teach.grade.marks import Result
 
 
 class Journal:

@@ -67,11 +67,13 @@ def receive(handle: int, *, until: float = math.inf, cancelled: Callable[[], boo
 def _exactly(handle: int, count: int, until: float, cancelled: Callable[[], bool]) -> bytes:
     parts = bytearray()
     while len(parts) < count:
-        while not select.select([handle], [], [], max(0.0, min(_SLICE, until - time.monotonic())))[0]:
+        ready = False
+        while not ready:
             if cancelled():
                 raise ChannelError("cancelled")
             if time.monotonic() >= until:
                 raise ChannelError("late")
+            ready = bool(select.select([handle], [], [], max(0.0, min(_SLICE, until - time.monotonic())))[0])
         part = os.read(handle, min(count - len(parts), 1 << 20))
         if not part:
             raise ChannelError("gone")

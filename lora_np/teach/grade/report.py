@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_np.atomic import write_whole
-from lora_np.teach.grade.grading import Mark, Result, ids
+from lora_np.teach.grade.marks import Mark, Result, ids
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from lora_np.teach.grade.grading import Course, Result, grade
+from lora_np.teach.grade.grading import Course, grade
 from lora_np.teach.grade.journal import Journal
+from lora_np.teach.grade.marks import Result
 from lora_np.teach.grade.submissions import Submission
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from lora_np.errors import ConfigError
 from lora_np.teach.grade import messages
+from lora_np.teach.grade.limits import Limits, Usage
 from lora_np.teach.grade.messages import ChannelError
 
 BOOT = """
@@ -37,33 +38,6 @@ main({hears}, {speaks})
 
 START_SECONDS = 60.0
 """How long a process may take to start on a machine that is very busy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one submission may take: seconds in all, in a cell, in a call of an answer; bytes of memory."""
-
-    seconds: float = 60.0
-    cell_seconds: float = 30.0
-    call_seconds: float = 5.0
-    memory_mb: int = 1024
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.seconds <= 36_000:
-            raise ConfigError(f"the time limit is {self.seconds} s", fix="give 1 to 36000 seconds")
-        if not 256 <= self.memory_mb <= 1_000_000:
-            raise ConfigError(
-                f"the memory limit is {self.memory_mb} MB", fix="give at least 256: NumPy needs 150"
-            )
-
-
-@dataclass
-class Usage:
-    """What a submission used; the peak is of processes that did not end themselves, on Linux."""
-
-    printed_bytes: int = 0
-    peak_mb: float = 0.0
-    cpu_seconds: float = 0.0
 
 
 class StoppedError(BaseException):
