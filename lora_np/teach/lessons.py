@@ -62,7 +62,7 @@ def home(installed: Path = INSTALLED) -> Path:
     """Find the folder of the lessons; raises `ConfigError` where there is none."""
     beside = installed.parents[2] / "tutorials"
     for folder in (installed, beside):
-        if any(folder.glob("[0-9][0-9]_*.py")):
+        if _paths(folder):
             return folder
     raise ConfigError(
         f"the lessons are neither in {installed} nor in {beside}",
@@ -72,8 +72,7 @@ def home(installed: Path = INSTALLED) -> Path:
 
 def lessons(folder: Path | None = None) -> tuple[Lesson, ...]:
     """List the lessons of a folder in order; of the shipped ones where none is given."""
-    paths = sorted((folder or home()).glob("[0-9][0-9]_*.py"))
-    return tuple(_lesson(path) for path in paths)
+    return tuple(map(_lesson, _paths(folder or home())))
 
 
 def lesson(number: str) -> Lesson:
@@ -82,10 +81,15 @@ def lesson(number: str) -> Lesson:
     >>> lesson("01").number
     '01'
     """
-    there = {found.number: found for found in lessons()}
+    there = {path.name[:2]: path for path in _paths(home())}
     if number not in there:
         raise ConfigError(f"no lesson has the number {number!r}", fix=f"there are: {', '.join(there)}")
-    return there[number]
+    return _lesson(there[number])
+
+
+def _paths(folder: Path) -> list[Path]:
+    """List the files of the lessons, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.py"))
 
 
 def _lesson(path: Path) -> Lesson:

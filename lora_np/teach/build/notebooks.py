@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ class Part(NamedTuple):
         return "solution" in self.cell.tags
 
 
+@lru_cache(maxsize=32)
 def parts(text: str) -> tuple[Part, ...]:
     """Split a lesson and say of each cell which exercise it belongs to; an exercise is worth its stars in points."""
     found = cells(text)
