@@ -245,9 +245,9 @@ def _given_ridge(rng: np.random.Generator) -> Iterator[Given]:
     """Draw machines; where the ridge is a whole number it is one exactly, elsewhere it is far from one."""
     for rate, bandwidth, itemsize in ((100, 10, 8), (150, 20, 4), (3, 4, 8)):
         yield {"rate": rate * 10**9, "bandwidth": bandwidth * 10**9, "itemsize": itemsize}
-    for itemsize in (8, 4, 2):
+    for itemsize, least in ((8, 0.1), (4, 0.6), (2, 0.1)):  # nearer to the number below, or above
         exact = 0.0
-        while not 0.1 < exact % 1 < 0.9:
+        while not least < exact % 1 < least + 0.3:
             rate, bandwidth = int(rng.integers(60, 400)), int(rng.integers(5, 30))
             exact = 1.5 * itemsize * rate / bandwidth
         yield {"rate": rate * 10**9, "bandwidth": bandwidth * 10**9, "itemsize": itemsize}
