@@ -88,6 +88,7 @@ WRONG = {
     "an object": (lambda *a: (object(), 0.0), "WrongType", "object"),
     "words": (lambda *a: (right(*a)[0], "gA"), "WrongType", "words"),
     "few arguments": (lambda X: X, "WrongArguments", "gY, X, B, A, scale"),
+    "other shapes": (lambda gY, X, B, A, scale: (gY.dot(X), B), "Raises", "two shapes do not fit"),
     "raises": (lambda *a: 1 / 0, "Raises", "ZeroDivisionError"),
     "recursion": (endless, "Raises", "RecursionError"),
     "leaves": (lambda *a: exit(3), "Raises", "SystemExit"),

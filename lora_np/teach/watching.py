@@ -71,10 +71,14 @@ def guarded(task: Task, run: Callable[[], Any]) -> Any:
     return result
 
 
+_OF_SHAPES = ("matmul", "broadcast", "not aligned", "boolean index", "einstein")
+"""What NumPy's messages about shapes contain."""
+
+
 def _raised(error: BaseException) -> str:
     """Say what was raised; of two shapes that do not fit, what to do about it."""
     words = f"it raises {type(error).__name__}: {str(error)[:200] or 'without a word'}"
-    if isinstance(error, ValueError) and ("matmul" in str(error) or "broadcast" in str(error)):
+    if isinstance(error, (ValueError, IndexError)) and any(hint in str(error) for hint in _OF_SHAPES):
         return f"two shapes do not fit: write the shape of each array beside the line; {words}"
     return words
 
