@@ -200,6 +200,15 @@ def test_words_in_other_scripts_are_read_and_written_whole(tmp_path):
     assert result.student == "05_Ζωή Müller 漢字"
 
 
+def test_what_a_library_tries_of_its_own_accord_is_refused_and_not_told(tmp_path):
+    cells = (
+        "import numpy as np\ntry:\n    np.save('/tmp/lora_np_outside.npy', np.ones(2))\nexcept OSError: pass",
+    )
+    result = graded(tmp_path, script(*cells))
+    assert (points(result), result.notes) == (ALL, ())
+    assert not glob.glob("/tmp/*lora_np_outside*")
+
+
 def test_a_submission_cannot_read_what_others_handed_in(tmp_path):
     (tmp_path / "05_bob.py").write_text(script())
     other = repr(str(tmp_path / "05_bob.py"))

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 MOST_WRITTEN_FILES = 64
@@ -48,6 +49,13 @@ _WHILE_ANSWERING = {
     "ctypes.dlsym": "load a library while it answers",
     "cpython.run_file": "run another file while it answers",
 }
+_HERE = os.path.dirname(__file__)
+_PACKAGES = (
+    os.path.dirname(os.path.dirname(_HERE)),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+)
+_PYTHON = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _HARMLESS = ("/dev/null", "/dev/tty", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
@@ -71,8 +79,8 @@ class Fence:
         sys.addaudithook(self._look)
 
     def refuse(self, what: str) -> None:
-        """Raise, and tell the judge once for each kind of thing."""
-        if what not in self._told and len(self._told) < 10:
+        """Raise, and tell the judge once for each kind of thing, unless a library wanted it of its own accord."""
+        if what not in self._told and len(self._told) < 10 and not _is_of_a_library():
             self._told.add(what)
             self.tell(what)
         raise PermissionError(f"a graded submission may not {what}")
@@ -129,6 +137,19 @@ class Fence:
         self._written.add(real)
         if len(self._written) > MOST_WRITTEN_FILES:
             self.refuse(f"write more than {MOST_WRITTEN_FILES} files")
+
+
+def _is_of_a_library() -> bool:
+    """Tell whether the nearest code that is not Python's own belongs to an installed package, or to this one."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_PACKAGES) and not file.startswith(_HERE):
+            return True
+        if not file.startswith((*_PYTHON, _HERE, "<frozen")):
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _real(path: Any) -> str:
