@@ -111,6 +111,26 @@ def choose(label: str, options: list[Any], *, default: Any, key: str, help: str 
     return default if chosen is None else chosen
 
 
+def choose_page(label: str, options: list[str], *, key: str, drops: Sequence[str] = ()) -> str:
+    """Offer the pages of a book, of which the link names one; another choice rewrites the link, without `drops`.
+
+    The link alone decides: so that links within the room can turn pages, too, which a bound control does not follow.
+    """
+
+    def turn() -> None:
+        st.query_params[key] = st.session_state[f"{key}_page"]
+        for other in drops:
+            st.query_params.pop(other, None)
+
+    said = st.query_params.get(key)
+    page = said if said in options else options[0]
+    if said is not None:
+        st.query_params[key] = page  # a link within a room reaches its address no other way
+    st.session_state[f"{key}_page"] = page
+    st.segmented_control(label, options, required=True, key=f"{key}_page", on_change=turn)
+    return page
+
+
 def presets(view: str, states: Mapping[str, Mapping[str, str]]) -> None:
     """Offer states worth seeing as links, by name: in the open for a teacher, folded away for others."""
     with (

@@ -1,6 +1,7 @@
 """What is told to teachers and readers of the README: links open, minutes add up, names of mistakes are the check's."""
 
 import re
+import urllib.parse
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 pytest.importorskip("jupytext", reason="jupytext is not installed")
 
+from app.logic import lessons as lessons_room
 from lora_np.teach.build.strip import strip
 from lora_np.teach.exercise import digest
 from lora_np.teach.exercises import exercise, exercises
@@ -26,7 +28,12 @@ MISTAKES = re.findall(r"^\| (\d\d\.\d) \| (\w+) \|", TEACHING, re.MULTILINE)
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_to_project_opens_as_it_says(path):
-    assert wrong(path or "home") == []
+    room, _, query = path.partition("?")
+    if room != "lessons":
+        assert wrong(path or "home") == []
+    elif query:
+        state = dict(urllib.parse.parse_qsl(query, strict_parsing=True))
+        assert state["section"] in lessons_room.book(state["lesson"]).names
 
 
 def test_the_minutes_of_every_plan_follow_each_other_to_its_end():

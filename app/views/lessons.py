@@ -16,7 +16,7 @@ LINE, PAGE = 740, 960  # pixels: some 90 letters of prose, and 110 of code
 
 def link(number: str, name: str, label: str, *, icon: str | None = None) -> None:
     """Link to a section of a lesson."""
-    state = {**frame.reading_state(), "lesson": number, f"section_{number}": name}
+    state = {**frame.reading_state(), "lesson": number, "section": name}
     st.page_link(HERE, label=label, icon=icon, query_params=state)
 
 
@@ -140,9 +140,9 @@ except lessons.MISSING as error:
 
 top = st.container()  # filled last: which lesson it is, is chosen below
 with frame.controls():
-    number = frame.choose("Lesson", list(shelf), default="01", key="lesson")
+    number = frame.choose_page("Lesson", list(shelf), key="lesson", drops=["section"])
     book = lessons.book(number)
-    name = frame.choose("Section", book.names, default="start", key=f"section_{number}")
+    name = frame.choose_page("Section", book.names, key="section")
     with st.container(horizontal=True):
         with st.popover("All lessons", icon=":material/stairs:"):
             ladder()
@@ -179,4 +179,4 @@ with st.container(horizontal=True):
     if after is None and following is not None:
         label = f"Next: lesson {following.number} · {following.title}"
         link(following.number, "start", label, icon=":material/stairs:")
-frame.ending(lesson=number, **{f"section_{number}": name})
+frame.ending(lesson=number, section=name)

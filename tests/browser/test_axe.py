@@ -60,7 +60,7 @@ def test_no_serious_violation_behind_the_tabs_of_a_card(scheme, server, visit, a
 def test_no_serious_violation_in_a_whole_lesson(scheme, server, visit, axe):
     """All of its sections: prose, equations, code, a picture, exercises, and the quiz with an answer given."""
     visitor = visit(scheme)
-    visitor.open(f"{server}/lessons?lesson=04&section_04=all")
+    visitor.open(f"{server}/lessons?lesson=04&section=all")
     visitor.page.get_by_text("a) (4, 32)").click()
     visitor.page.get_by_text("Read again").wait_for()
     assert violations(visitor.page, axe) == []
