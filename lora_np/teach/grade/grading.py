@@ -80,6 +80,8 @@ def grade(submission: Submission, course: Course) -> Result:
         for mark in found:
             if mark.id not in marks or mark.points > marks[mark.id].points:
                 marks[mark.id] = mark
+    if submission.files and not marks and not notes:
+        notes.append(f"nothing in it answers lesson {course.lesson}")
     ordered = tuple(marks[id] for id in sorted(marks))
     seconds = round(time.monotonic() - began, 2)
     return Result(submission.student, digest, ordered, tuple(notes), seconds, round(usage.peak_mb, 1))
