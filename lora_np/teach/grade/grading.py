@@ -64,10 +64,7 @@ def seed_of(course_seed: int, student: str, id: str) -> int:
 
 
 def grade(submission: Submission, course: Course) -> Result:
-    """Grade one submission; whatever is wrong with it ends in its notes.
-
-    Of several files that answer an exercise, the best counts.
-    """
+    """Grade one submission: of several answers to an exercise the best counts; what is wrong ends in its notes."""
     began = time.monotonic()
     digest, notes, usage = submission.digest(), [], Usage()
     marks: dict[str, Mark] = {}
@@ -82,8 +79,8 @@ def grade(submission: Submission, course: Course) -> Result:
                 marks[mark.id] = mark
     if submission.files and not marks and not notes:
         notes.append(f"nothing in it answers lesson {course.lesson}")
-    ordered = tuple(marks[id] for id in sorted(marks))
     seconds = round(time.monotonic() - began, 2)
+    ordered = tuple(marks[id] for id in sorted(marks))
     return Result(submission.student, digest, ordered, tuple(notes), seconds, round(usage.peak_mb, 1))
 
 
