@@ -8,35 +8,47 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType, TracebackType
 
 
 class OutOfTime(BaseException):
     """The time is over."""
 
 
-@contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
+def deadline(seconds: float | None) -> AbstractContextManager[object]:
     """Raise `OutOfTime` in the body after some seconds, and again every tenth of that, until it ends."""
-    if seconds is None or not _has_timer():
-        yield
-        return
+    return nullcontext() if seconds is None or not _has_timer() else _Deadline(seconds)
 
-    def ring(_signum: int, _frame: FrameType | None) -> None:
-        raise OutOfTime
 
-    earlier = signal.signal(signal.SIGALRM, ring)
-    waiting = signal.setitimer(signal.ITIMER_REAL, seconds, max(seconds / 10, 0.01))
-    try:
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:  # subtle: the bell may ring in the block above, before its line is done
-        signal.setitimer(signal.ITIMER_REAL, *waiting)
-        signal.signal(signal.SIGALRM, earlier)
+class _Deadline:
+    """The timer while the body runs; before and after it, what was set earlier."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        self.earlier = signal.signal(signal.SIGALRM, _ring)
+        self.waiting = signal.setitimer(signal.ITIMER_REAL, self.seconds, max(self.seconds / 10, 0.01))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.earlier)
+        signal.setitimer(signal.ITIMER_REAL, *self.waiting)
+
+
+_OWN = {_Deadline.__enter__.__code__, _Deadline.__exit__.__code__}
+
+
+def _ring(_signum: int, frame: FrameType | None) -> None:
+    """Raise in the body; not while the timer is set or stopped, which would leave it running for whoever comes next."""
+    while frame is not None:
+        if frame.f_code in _OWN:
+            return
+        frame = frame.f_back
+    raise OutOfTime
 
 
 def _has_timer() -> bool:
