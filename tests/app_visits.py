@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from app import frame
@@ -26,6 +27,9 @@ WITHOUT_PICTURES = {"lessons", "quiz"}  # a lesson has its picture in one of its
 WITHOUT_LESSON = {"home", "lessons", "quiz"}  # the map, what is read, and what asks what they taught
 READING = {"form", "shapes", "teacher"}  # how every room is read
 CONTROLS = ("slider", "select_slider", "selectbox", "toggle", "button_group", "number_input", "multiselect")
+
+# At every run AppTest reads the metadata of every installed package, in search of components: once is enough.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 @dataclass(frozen=True)
