@@ -10,6 +10,9 @@ import pytest
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 
+from streamlit.runtime import Runtime
+from streamlit.testing.v1 import app_test
+
 from app.logic import cost, params, prune, rank
 from lora_np.figures.cost_scene import ROWS
 from tests.app_visits import (
@@ -144,8 +147,18 @@ def test_an_impossible_combination_is_explained():
 # ---- several visitors ----------------------------------------------------------------------------------------------
 
 
-def test_three_visitors_at_once():
+class _Lasting(type):
+    """A run of AppTest takes the runtime away at its end, also from runs in other threads: here it stays."""
+
+    def __setattr__(cls, name, value):
+        if value is not None:
+            setattr(Runtime, name, value)
+
+
+def test_three_visitors_at_once(monkeypatch):
     """Three sessions in threads of one process, different states, all drawn."""
+    monkeypatch.setattr(Runtime, "_instance", None)
+    monkeypatch.setattr(app_test, "Runtime", _Lasting("Runtime", (Runtime,), {}))
     failures: list[object] = []
 
     def visit(number: int) -> None:

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pandas  # noqa: F401  whole, before the pictures of two first visitors look for it at once
 import streamlit as st
 
 from lora_np.backends import best_backend
