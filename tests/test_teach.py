@@ -139,6 +139,12 @@ def test_an_answer_that_is_off_by_forty_roundings_is_wrong():
     assert not verdict.ok
 
 
+@pytest.mark.parametrize("rows", sorted({N for N, *_ in SIZES}))
+def test_one_wrong_case_is_enough(rows):
+    verdict = judge(TASK, lambda *a: [g + (len(a[1]) == rows) for g in right(*a)])
+    assert (verdict.ok, verdict.passed) == (False, len(SIZES) - 1)
+
+
 def test_a_factor_is_said_in_the_letters_of_the_exercise():
     task = Exercise(
         id="04.8",
